@@ -1,0 +1,120 @@
+/* loop.h - the event loop: libuv, behind the few calls we use.
+ *
+ * File descriptors are watched, not owned. All timers of a loop share one
+ * wheel. Hooks run before and after each poll, which is how a channel layer
+ * joins a loop (see hr_loop_attach_layer()).
+ *
+ * Threads: a loop belongs to one thread; hr_wake_send() alone may be called
+ *          from any.
+ * Memory:  hr_io, hr_signal, hr_wake and hr_child are the caller's; their
+ *          memory may be reused only in the callback of their close.
+ */
+#ifndef HR_BASE_LOOP_H
+#define HR_BASE_LOOP_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "base/timer.h"
+
+struct hr_loop;
+
+HR_MUST_CHECK int hr_loop_new(struct hr_loop **out);
+struct hr_loop *hr_loop_free(struct hr_loop *loop);  /* runs outstanding closes first */
+HR_MUST_CHECK int hr_loop_run(struct hr_loop *loop); /* until hr_loop_stop() */
+void hr_loop_stop(struct hr_loop *loop);
+/* One turn; waits for events when `may_wait`. */
+void hr_loop_turn(struct hr_loop *loop, bool may_wait);
+/* The time this turn began. */
+hr_time hr_loop_now(const struct hr_loop *loop);
+uv_loop_t *hr_loop_uv(struct hr_loop *loop);
+
+/* ---- timers: struct hr_timer of base/timer.h, relative to now */
+void hr_loop_start_timer(struct hr_loop *loop, struct hr_timer *timer, hr_time delay,
+                         hr_timer_fn fn);
+void hr_loop_stop_timer(struct hr_loop *loop, struct hr_timer *timer);
+
+/* ---- file descriptors */
+enum { HR_IO_READ = 1, HR_IO_WRITE = 2 };
+struct hr_io;
+typedef void (*hr_io_fn)(struct hr_io *io, unsigned events); /* HR_IO_*; errors show as both */
+typedef void (*hr_io_closed_fn)(struct hr_io *io);
+struct hr_io {
+    uv_poll_t poll;
+    hr_io_fn fn;
+    hr_io_closed_fn closed;
+    unsigned wanted;
+};
+HR_MUST_CHECK int hr_io_open(struct hr_loop *loop, struct hr_io *io, int fd, hr_io_fn fn);
+void hr_io_want(struct hr_io *io, unsigned events); /* 0: nothing for now */
+/* Stops watching; the fd may be closed at once, the memory reused in `closed` (may be NULL). */
+void hr_io_close(struct hr_io *io, hr_io_closed_fn closed);
+
+/* ---- hooks around the poll. A prepare hook returns true to forbid sleeping this turn. */
+struct hr_hook {
+    struct hr_list node;
+    bool (*prepare)(struct hr_hook *hook);
+    void (*check)(struct hr_hook *hook);
+    hr_time (*timeout)(struct hr_hook *hook); /* longest sleep it bears; NULL: any */
+};
+void hr_loop_add_hook(struct hr_loop *loop, struct hr_hook *hook);
+void hr_loop_remove_hook(struct hr_loop *loop, struct hr_hook *hook);
+
+/* ---- signals */
+struct hr_signal;
+typedef void (*hr_signal_fn)(struct hr_signal *signal, int number);
+struct hr_signal {
+    uv_signal_t handle;
+    hr_signal_fn fn;
+};
+HR_MUST_CHECK int hr_signal_open(struct hr_loop *loop, struct hr_signal *signal, int number,
+                                 hr_signal_fn fn);
+void hr_signal_close(struct hr_signal *signal);
+
+/* ---- waking a loop from another thread */
+struct hr_wake;
+typedef void (*hr_wake_fn)(struct hr_wake *wake);
+struct hr_wake {
+    uv_async_t handle;
+    hr_wake_fn fn, closed;
+};
+HR_MUST_CHECK int hr_wake_open(struct hr_loop *loop, struct hr_wake *wake, hr_wake_fn fn);
+void hr_wake_send(struct hr_wake *wake);
+void hr_wake_close(struct hr_wake *wake, hr_wake_fn closed);
+
+/* ---- blocking work on libuv's thread pool */
+struct hr_work;
+typedef void (*hr_work_fn)(struct hr_work *work);
+struct hr_work {
+    uv_work_t request;
+    hr_work_fn run;  /* on a pool thread */
+    hr_work_fn done; /* on the loop, once, also after a failed or cancelled run */
+    bool is_cancelled;
+};
+HR_MUST_CHECK int hr_loop_queue(struct hr_loop *loop, struct hr_work *work, hr_work_fn run,
+                                hr_work_fn done);
+/* True when it had not started; `done` comes all the same. */
+bool hr_work_cancel(struct hr_work *work);
+
+/* ---- child processes */
+struct hr_child;
+typedef void (*hr_child_fn)(struct hr_child *child, int exit_status, int term_signal);
+struct hr_child {
+    uv_process_t handle;
+    hr_child_fn exited;
+    void (*closed)(struct hr_child *child);
+};
+struct hr_child_options {
+    const char *file;
+    char *const *argv;
+    char *const *env; /* NULL: ours */
+    const char *cwd;
+    int fds[8]; /* child's fd i is our fds[i]; -1: /dev/null for 0..2, none above */
+    int n_fds;
+};
+HR_MUST_CHECK int hr_child_spawn(struct hr_loop *loop, struct hr_child *child,
+                                 const struct hr_child_options *options, hr_child_fn exited);
+void hr_child_close(struct hr_child *child, void (*closed)(struct hr_child *child));
+
+#endif /* HR_BASE_LOOP_H */

@@ -1,0 +1,27 @@
+/* time.h - time is nanoseconds in an int64_t, and an argument.
+ *
+ * Engines, queues and timers get "now" passed in; only the loop and the layer
+ * handles read a clock.
+ */
+#ifndef HR_BASE_TIME_H
+#define HR_BASE_TIME_H
+
+#include <stdint.h>
+
+#include <headrace/types.h>
+
+#define HR_US ((hr_time)1000)
+#define HR_MS ((hr_time)1000000)
+#define HR_SECOND ((hr_time)1000000000)
+
+hr_time hr_time_now(void);        /* CLOCK_MONOTONIC */
+hr_time hr_time_now_coarse(void); /* CLOCK_MONOTONIC_COARSE: 4 ms steps, a quarter of the cost */
+hr_time hr_time_wall(void);       /* CLOCK_REALTIME */
+
+/* a + b without wrapping: HR_NEVER stays HR_NEVER. */
+static inline hr_time hr_time_add(hr_time a, hr_time b)
+{
+    return b >= HR_NEVER - a ? HR_NEVER : a + b;
+}
+
+#endif /* HR_BASE_TIME_H */
