@@ -1,13 +1,18 @@
-/* websocket.h - RFC 6455 framing as an engine without I/O, for either side.
+/* websocket.h - RFC 6455 as an engine without I/O, for either side.
  *
- * Bytes in, events out. The engine unmasks in place, joins nothing: a
- * message's payload comes in pieces lent from the input, with `is_start` and
- * `is_end`, so that a message that arrived whole is never copied. Control
- * frames may come between the pieces. UTF-8 of text is checked across
- * fragments. What the peer does wrong gives HR_WS_BAD with the close code of
- * RFC 6455 7.4.1.
+ * Framing: bytes in, events out. The engine unmasks in place and joins
+ * nothing: a message's payload comes in pieces lent from the input, with
+ * `is_start` and `is_end`, so that a message that arrived whole is never
+ * copied. Control frames may come between the pieces. UTF-8 of text is
+ * checked across fragments and fails at the first byte that cannot be right.
+ * What the peer does wrong gives HR_WS_BAD with the close code of RFC 6455
+ * 7.4.1; pieces of a message that has not ended are void by then.
  *
- * Threads: none. Memory: none beyond the struct (about 170 bytes).
+ * Handshake: the headers that are WebSocket's own, as text. Reading and
+ * checking a client's request is http1's.
+ *
+ * Threads: none. Memory: none beyond the struct (184 bytes); the handshake
+ *          appends to the caller's buffer.
  */
 #ifndef HR_WEBSOCKET_WEBSOCKET_H
 #define HR_WEBSOCKET_WEBSOCKET_H
@@ -16,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/str.h"
 
@@ -44,7 +50,7 @@ enum { HR_WS_MAX_CONTROL = 125, HR_WS_MAX_HEADER = 14 };
 /* Private. */
 struct hr_ws {
     uint64_t max_message; /* bytes; a message above it is BAD 1009 */
-    uint64_t n_message;   /* bytes of the message so far */
+    uint64_t n_message;   /* bytes of the message that its frames so far announced */
     uint64_t n_left;      /* payload bytes of the frame still to come */
     uint32_t utf8;        /* state across fragments */
     uint8_t side, state, opcode, message_opcode;
@@ -67,7 +73,8 @@ struct hr_ws_result {
 void hr_ws_init(struct hr_ws *ws, enum hr_ws_side side, uint64_t max_message);
 
 /* Feeds input, which is unmasked in place, and gives the next event; call
- * again with what is left until MORE. Never fails otherwise. */
+ * again with what is left after n_used until MORE. Never fails otherwise.
+ * After GOT_CLOSE and BAD all input is swallowed (MORE). */
 int hr_ws_feed(struct hr_ws *ws, void *data, size_t len, struct hr_ws_result *out);
 
 /* Writes a frame's header to `out`; returns its length. For the client side
@@ -75,6 +82,7 @@ int hr_ws_feed(struct hr_ws *ws, void *data, size_t len, struct hr_ws_result *ou
  * hr_ws_mask(); NULL for a server. */
 size_t hr_ws_put_header(uint8_t out[HR_WS_MAX_HEADER], enum hr_ws_opcode opcode, bool is_fin,
                         uint64_t len, const uint8_t *mask);
+/* Masks or unmasks `len` bytes that stand `offset` bytes into their payload. */
 void hr_ws_mask(void *data, size_t len, const uint8_t mask[4], size_t offset);
 
 /* A close frame's payload, code and reason (cut to 123 bytes at a character);
@@ -84,7 +92,56 @@ size_t hr_ws_put_close(uint8_t out[HR_WS_MAX_CONTROL], uint16_t code, struct hr_
 /* May an endpoint send this code (RFC 6455 7.4)? 1000-1003, 1007-1014, 3000-4999. */
 bool hr_ws_code_ok(uint16_t code);
 
-/* Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), 28 characters and a NUL. */
-void hr_ws_accept_key(struct hr_str key, char out[29]);
+/* ---- the server's handshake */
+
+/* Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), 28 characters and a NUL.
+ * Returns 0 or HR_ERR_NOMEM. */
+HR_MUST_CHECK int hr_ws_accept_key(struct hr_str key, char out[29]);
+
+/* Appends a 101 answer: status line, Upgrade, Connection, Sec-WebSocket-Accept
+ * and, unless it is empty, the chosen subprotocol. The application's headers
+ * and the empty line are the caller's to add. Returns 0 or HR_ERR_NOMEM. */
+HR_MUST_CHECK int hr_ws_put_answer(struct hr_buf *out, struct hr_str key,
+                                   struct hr_str subprotocol);
+
+/* Cuts the next subprotocol off *rest, the value of a Sec-WebSocket-Protocol
+ * header; false at the end. What is no token is passed over (RFC 6455 4.1). */
+bool hr_ws_next_protocol(struct hr_str *rest, struct hr_str *out);
+
+/* ---- the client's handshake: for load generators and tests */
+
+enum { HR_WS_MAX_ANSWER = 16 * 1024 }; /* bytes of a head that we read; stops endless ones */
+
+struct hr_ws_request {
+    struct hr_str host;         /* with the port unless it is the scheme's */
+    struct hr_str target;       /* path and query */
+    struct hr_str subprotocols; /* comma separated; may be empty */
+    struct hr_str headers;      /* further complete lines, each with its CRLF; may be empty */
+};
+
+enum hr_ws_answer_outcome {
+    HR_WS_ANSWER_MORE = 1, /* the head is not complete yet */
+    HR_WS_REFUSED,         /* a valid answer that is not 101; see `status` */
+    HR_WS_ANSWER_BAD,      /* not a valid answer to the request; see `reason` */
+};
+
+struct hr_ws_answer {
+    size_t n_used;             /* bytes of the head; frames may follow at once */
+    uint16_t status;           /* 101 when accepted */
+    struct hr_str subprotocol; /* lent from the input; empty when none was chosen */
+    const char *reason;        /* ANSWER_BAD: static */
+};
+
+/* Sec-WebSocket-Key of 16 random bytes: 24 characters and a NUL. */
+void hr_ws_make_key(const uint8_t nonce[16], char out[25]);
+
+/* Appends the client's request, complete. Returns 0 or HR_ERR_NOMEM. */
+HR_MUST_CHECK int hr_ws_put_request(struct hr_buf *out, const struct hr_ws_request *request,
+                                    const char key[25]);
+
+/* Checks the server's answer (RFC 6455 4.1) to a request with these
+ * subprotocols and this key. Returns 0, an outcome above, or HR_ERR_NOMEM. */
+HR_MUST_CHECK int hr_ws_check_answer(struct hr_str data, struct hr_str subprotocols,
+                                     const char key[25], struct hr_ws_answer *out);
 
 #endif /* HR_WEBSOCKET_WEBSOCKET_H */
