@@ -99,7 +99,7 @@ enum hr_role {
     HR_ROLE_SERVER,   /* an interface server: large inbox, many connections */
     HR_ROLE_WORKER,   /* a worker */
     HR_ROLE_CLIENT,   /* anyone else: a supervisor, a shell, cron, a web process */
-    HR_ROLE_OBSERVER, /* reads statistics only, takes no slot, disturbs nobody */
+    HR_ROLE_OBSERVER, /* only reads, takes no slot, disturbs nobody; all else is HR_ERR_STATE */
 };
 
 /* How many members of a role there may be and how large each one's tables are. */
@@ -395,7 +395,8 @@ struct hr_channel_policy {
     char dead_letter[HR_NAME_MAX + 1]; /* empty: "dead.<channel>" */
 };
 /* Sets the rows for the whole layer, for channels there are and for those to
- * come (a queue that exists keeps its room: capacity is cut to that). */
+ * come (a queue that exists keeps its room: capacity is cut to that).
+ * Returns 0, TOO_BIG for more rows than a record holds, HR_ERR_INVALID. */
 HR_API HR_MUST_CHECK int hr_layer_set_policies(struct hr_layer *layer,
                                                const struct hr_channel_policy *rows, size_t n_rows);
 
@@ -407,6 +408,8 @@ HR_API HR_MUST_CHECK int hr_layer_flush(struct hr_layer *layer, struct hr_str ch
 HR_API void hr_layer_count_drop(struct hr_layer *layer, struct hr_str channel,
                                 enum hr_reason reason);
 
+/* At rest n_sent == n_received + depth + what was dropped here: a redelivery
+ * counts as sent again. Messages to addresses are counted under "reply". */
 struct hr_channel_stats {
     char name[HR_NAME_MAX + 1];
     uint32_t depth, max_messages;
