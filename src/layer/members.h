@@ -67,6 +67,8 @@ HR_MUST_CHECK int hr_members_join(struct hr_members *members, struct hr_str grou
 bool hr_members_leave(struct hr_members *members, struct hr_str group, uint32_t conn);
 /* Leaves all groups. */
 void hr_members_drop(struct hr_members *members, uint32_t conn);
+/* Everybody leaves everything; cursors stay valid. */
+void hr_members_clear(struct hr_members *members);
 
 bool hr_members_has(const struct hr_members *members, struct hr_str group, uint32_t conn);
 uint32_t hr_members_count(const struct hr_members *members, struct hr_str group);
