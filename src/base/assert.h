@@ -7,6 +7,7 @@
 #ifndef HR_BASE_ASSERT_H
 #define HR_BASE_ASSERT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define hr_assert(x) ((x) ? (void)0 : hr_assert_failed(#x, __FILE__, __LINE__, __func__))

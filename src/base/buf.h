@@ -24,7 +24,7 @@ static inline size_t hr_buf_len(const struct hr_buf *buf)
 }
 static inline uint8_t *hr_buf_ptr(const struct hr_buf *buf)
 {
-    return buf->data + buf->start;
+    return buf->data ? buf->data + buf->start : NULL;
 }
 
 void hr_buf_fini(struct hr_buf *buf); /* safe on zeroed and finished buffers */

@@ -17,9 +17,13 @@
 /* `return hr_raise(HR_ERR_NOMEM);` starts a new trace. */
 #define hr_raise(error) hr_error_note((error), 1, __FILE__, __LINE__, __func__)
 /* `return hr_trace(r);` adds a hop when r is negative; passes every value. */
-#define hr_trace(r) ((r) < 0 ? hr_error_note((r), 0, __FILE__, __LINE__, __func__) : (r))
+#define hr_trace(r) hr_error_pass((r), __FILE__, __LINE__, __func__)
 
 int hr_error_note(int error, int is_new, const char *file, int line, const char *function);
+static inline int hr_error_pass(int r, const char *file, int line, const char *function)
+{
+    return r < 0 ? hr_error_note(r, 0, file, line, function) : r;
+}
 
 /* Writes the trace as one line, "HR_ERR_SYS (ENOSPC) at a.c:12 f, b.c:3 g",
  * into `buf`; returns what snprintf would. */

@@ -36,11 +36,20 @@ bool hr_log_is_on(enum hr_log_level level);
 bool hr_log_is_json(void);
 void hr_log(enum hr_event event, const char *format, ...) HR_PRINTF(2, 3);
 
-/* Building a line of typed fields. Text that does not fit is cut and marked. */
+/* For values that may hold anything: `hr_log(HR_EV_X, "path=%s", HR_LOG_Q(path))` with a struct
+ * hr_str. What is one plain word stays as it is; all else, and words that look like a number, is
+ * put into quotes and escaped as in JSON, and cut ("...") after about 500 bytes. */
+enum { HR_LOG_QUOTED_MAX = 512 };
+#define HR_LOG_Q(value) hr_log_quote((char[HR_LOG_QUOTED_MAX]){0}, (value))
+const char *hr_log_quote(char out[HR_LOG_QUOTED_MAX], struct hr_str value); /* gives `out` */
+
+/* Building a line of typed fields. A value longer than 1024 bytes ends in "..."; a field that no
+ * longer fits is left out, and the line then ends with cut=true. */
 struct hr_logline {
-    char buf[4096];
+    char buf[4096]; /* PIPE_BUF: a pipe takes a line whole */
     size_t len;
     bool is_json;
+    bool is_cut;
 };
 void hr_logline_begin(struct hr_logline *line, enum hr_event event);
 void hr_logline_str(struct hr_logline *line, const char *key, struct hr_str value); /* escaped */

@@ -29,6 +29,9 @@ void hr_loop_turn(struct hr_loop *loop, bool may_wait);
 /* The time this turn began. */
 hr_time hr_loop_now(const struct hr_loop *loop);
 uv_loop_t *hr_loop_uv(struct hr_loop *loop);
+/* What a libuv function returned (negative), raised as ours: HR_ERR_NOMEM, or HR_ERR_SYS and errno.
+ */
+int hr_loop_error(int uv_error);
 
 /* ---- timers: struct hr_timer of base/timer.h, relative to now */
 void hr_loop_start_timer(struct hr_loop *loop, struct hr_timer *timer, hr_time delay,
@@ -44,7 +47,8 @@ struct hr_io {
     uv_poll_t poll;
     hr_io_fn fn;
     hr_io_closed_fn closed;
-    unsigned wanted;
+    unsigned wanted; /* HR_IO_*, by the owner */
+    unsigned armed;  /* and at libuv; private to loop.c */
 };
 HR_MUST_CHECK int hr_io_open(struct hr_loop *loop, struct hr_io *io, int fd, hr_io_fn fn);
 void hr_io_want(struct hr_io *io, unsigned events); /* 0: nothing for now */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include <headrace/message.h>
+#include <headrace/types.h>
 
 static inline struct hr_str hr_str_of(const char *text)
 {

@@ -26,6 +26,7 @@ struct hr_timer {
 };
 
 enum { HR_WHEEL_LEVELS = 4, HR_WHEEL_SLOTS = 64 };
+#define HR_WHEEL_TICK (8 * HR_MS)
 
 struct hr_wheel {
     struct hr_list slots[HR_WHEEL_LEVELS][HR_WHEEL_SLOTS];
