@@ -85,8 +85,9 @@ size_t hr_ws_put_header(uint8_t out[HR_WS_MAX_HEADER], enum hr_ws_opcode opcode,
 /* Masks or unmasks `len` bytes that stand `offset` bytes into their payload. */
 void hr_ws_mask(void *data, size_t len, const uint8_t mask[4], size_t offset);
 
-/* A close frame's payload, code and reason (cut to 123 bytes at a character);
- * code 1005 gives an empty one. Returns its length. */
+/* A close frame's payload, code and reason (UTF-8, cut to 123 bytes at a
+ * character); code 1005 gives an empty one, and one that may not be sent
+ * becomes 1011. Returns its length. */
 size_t hr_ws_put_close(uint8_t out[HR_WS_MAX_CONTROL], uint16_t code, struct hr_str reason);
 
 /* May an endpoint send this code (RFC 6455 7.4)? 1000-1003, 1007-1014, 3000-4999. */
@@ -95,12 +96,13 @@ bool hr_ws_code_ok(uint16_t code);
 /* ---- the server's handshake */
 
 /* Sec-WebSocket-Accept for a key (RFC 6455 4.2.2), 28 characters and a NUL.
- * Returns 0 or HR_ERR_NOMEM. */
+ * Returns 0, HR_ERR_INVALID when the key has not 24 characters, or HR_ERR_NOMEM. */
 HR_MUST_CHECK int hr_ws_accept_key(struct hr_str key, char out[29]);
 
 /* Appends a 101 answer: status line, Upgrade, Connection, Sec-WebSocket-Accept
  * and, unless it is empty, the chosen subprotocol. The application's headers
- * and the empty line are the caller's to add. Returns 0 or HR_ERR_NOMEM. */
+ * and the empty line are the caller's to add. Returns 0, HR_ERR_INVALID when
+ * the key has not 24 characters or the subprotocol is no token, or HR_ERR_NOMEM. */
 HR_MUST_CHECK int hr_ws_put_answer(struct hr_buf *out, struct hr_str key,
                                    struct hr_str subprotocol);
 
