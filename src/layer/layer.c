@@ -29,16 +29,6 @@ const struct hr_geometry hr_geometry_default = {
         },
 };
 
-const char *hr_reason_name(enum hr_reason reason)
-{
-    static const char *const names[HR_N_REASONS] = {
-#define HR_REASON(name, text, meaning) [HR_REASON_##name] = text,
-#include <headrace/reasons.def>
-#undef HR_REASON
-    };
-    return (unsigned)reason < HR_N_REASONS ? names[reason] : "unknown";
-}
-
 static _Thread_local enum hr_full_reason last_full_reason;
 
 int hr_layer_refuse(enum hr_full_reason reason)

@@ -2,7 +2,7 @@
  *
  * A record is {"rows": [[pattern, max_messages, max_bytes, expiry, delivery,
  * lease, attempts, dead_letter], ...]}: a row is a list and not a map because
- * the record has 1984 bytes, which then hold 60 rows of the usual length.
+ * a record is small (HR_RECORD_MAX), and then holds some 60 rows of the usual length.
  */
 #include "layer/policy.h"
 
