@@ -93,19 +93,22 @@ HR_API struct hr_str hr_msg_bytes(const struct hr_msg *msg, const char *key); /*
 HR_API int64_t hr_msg_int(const struct hr_msg *msg, const char *key, int64_t fallback);
 HR_API bool hr_msg_bool(const struct hr_msg *msg, const char *key, bool fallback);
 
-/* Walking: set *cursor to the container's `items` with hr_walk(), then call
- * `next` exactly `n` times at most; false at the end. */
+/* Walking: begin with hr_walk(), then call the `next` of that container until
+ * it returns false. A walk over what is no container, or with the other
+ * kind's `next`, finds nothing: a peer's message may be of any shape. */
 struct hr_walk {
     const uint8_t *at;
-    uint32_t left;
+    uint32_t left; /* elements or pairs still to come */
+    bool is_map;
 };
 HR_API struct hr_walk hr_walk(const struct hr_value *container);
 HR_API bool hr_list_next(struct hr_walk *walk, struct hr_value *item);
 HR_API bool hr_map_next(struct hr_walk *walk, struct hr_str *key, struct hr_value *value);
 
-/* The writer. `cur`..`end` is free room; when it is used up `more` is asked
- * for the next segment (it sets cur and end and returns 0) or is NULL.
- * Fields are private to message.c and to whoever implements `more`. */
+/* The writer. `cur`..`end` is free room; when all of it is used up `more` is
+ * asked for the next segment (it sets cur and end, at least one byte apart,
+ * and returns 0) or is NULL. The caller of `more` does the counting.
+ * Fields are private to pack.c and to whoever implements `more`. */
 struct hr_pack {
     uint8_t *cur;
     uint8_t *end;
@@ -129,11 +132,13 @@ HR_API void hr_pack_bytes(struct hr_pack *pack, const void *ptr, size_t len);
 HR_API void hr_pack_list(struct hr_pack *pack, uint32_t n);
 HR_API void hr_pack_map(struct hr_pack *pack, uint32_t n);
 HR_API void hr_pack_cstr(struct hr_pack *pack, const char *text);
-HR_API void hr_pack_value(struct hr_pack *pack, const struct hr_value *value); /* copied deep */
+/* Copies a value of a checked message deep, each part in its shortest form. Only a float32, which
+   becomes a double, can make it longer than it was. */
+HR_API void hr_pack_value(struct hr_pack *pack, const struct hr_value *value);
 /* Appends bytes that are MessagePack already. */
 HR_API void hr_pack_raw(struct hr_pack *pack, const void *ptr, size_t len);
 
-/* Bytes written so far. */
+/* Bytes written so far; after a failure those before it, perhaps more. */
 HR_API size_t hr_pack_len(const struct hr_pack *pack);
 
 /* The first failure: 0, HR_ERR_TOO_BIG when room ran out, or what `more` returned. */
