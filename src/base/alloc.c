@@ -44,7 +44,10 @@ void *hr_alloc(size_t size)
 
 void *hr_calloc(size_t n, size_t size)
 {
-    return alloc_must_fail() ? NULL : alloc_count(calloc(alloc_size(n), alloc_size(size)));
+    size_t bytes;
+    if (alloc_must_fail() || __builtin_mul_overflow(n, size, &bytes))
+        return NULL;
+    return alloc_count(calloc(1, alloc_size(bytes)));
 }
 
 void *hr_realloc(void *old, size_t size)

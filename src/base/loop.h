@@ -7,7 +7,10 @@
  * Threads: a loop belongs to one thread; hr_wake_send() alone may be called
  *          from any.
  * Memory:  hr_io, hr_signal, hr_wake and hr_child are the caller's; their
- *          memory may be reused only in the callback of their close.
+ *          memory may be reused only in the callback of their close. (A
+ *          signal's close has none: its memory lives as long as the loop.)
+ *          Of those that were never opened, or whose open failed, the memory
+ *          is free, except hr_child.
  */
 #ifndef HR_BASE_LOOP_H
 #define HR_BASE_LOOP_H
@@ -21,19 +24,20 @@
 struct hr_loop;
 
 HR_MUST_CHECK int hr_loop_new(struct hr_loop **out);
-struct hr_loop *hr_loop_free(struct hr_loop *loop);  /* runs outstanding closes first */
+/* Runs outstanding closes and work first; all that was opened must be closing. NULL is allowed. */
+struct hr_loop *hr_loop_free(struct hr_loop *loop);
 HR_MUST_CHECK int hr_loop_run(struct hr_loop *loop); /* until hr_loop_stop() */
 void hr_loop_stop(struct hr_loop *loop);
 /* One turn; waits for events when `may_wait`. */
 void hr_loop_turn(struct hr_loop *loop, bool may_wait);
-/* The time this turn began. */
+/* When this turn's sleep ended, in whole milliseconds. */
 hr_time hr_loop_now(const struct hr_loop *loop);
 uv_loop_t *hr_loop_uv(struct hr_loop *loop);
 /* What a libuv function returned (negative), raised as ours: HR_ERR_NOMEM, or HR_ERR_SYS and errno.
  */
 int hr_loop_error(int uv_error);
 
-/* ---- timers: struct hr_timer of base/timer.h, relative to now */
+/* ---- timers: struct hr_timer of base/timer.h, relative to hr_loop_now() */
 void hr_loop_start_timer(struct hr_loop *loop, struct hr_timer *timer, hr_time delay,
                          hr_timer_fn fn);
 void hr_loop_stop_timer(struct hr_loop *loop, struct hr_timer *timer);
@@ -41,7 +45,8 @@ void hr_loop_stop_timer(struct hr_loop *loop, struct hr_timer *timer);
 /* ---- file descriptors */
 enum { HR_IO_READ = 1, HR_IO_WRITE = 2 };
 struct hr_io;
-typedef void (*hr_io_fn)(struct hr_io *io, unsigned events); /* HR_IO_*; errors show as both */
+/* HR_IO_*. Errors show as both, and end the watch until the next hr_io_want(). */
+typedef void (*hr_io_fn)(struct hr_io *io, unsigned events);
 typedef void (*hr_io_closed_fn)(struct hr_io *io);
 struct hr_io {
     uv_poll_t poll;
@@ -50,17 +55,21 @@ struct hr_io {
     unsigned wanted; /* HR_IO_*, by the owner */
     unsigned armed;  /* and at libuv; private to loop.c */
 };
+/* Makes `fd` non-blocking; nothing is watched before the first hr_io_want(). */
 HR_MUST_CHECK int hr_io_open(struct hr_loop *loop, struct hr_io *io, int fd, hr_io_fn fn);
-void hr_io_want(struct hr_io *io, unsigned events); /* 0: nothing for now */
+/* 0: nothing for now. Pausing and resuming reads costs no system call unless
+ * something came in between. */
+void hr_io_want(struct hr_io *io, unsigned events);
 /* Stops watching; the fd may be closed at once, the memory reused in `closed` (may be NULL). */
 void hr_io_close(struct hr_io *io, hr_io_closed_fn closed);
 
-/* ---- hooks around the poll. A prepare hook returns true to forbid sleeping this turn. */
+/* ---- hooks around the poll. All three functions may be NULL. A hook may
+ * remove itself in them; timers that are due run before `check`. */
 struct hr_hook {
     struct hr_list node;
-    bool (*prepare)(struct hr_hook *hook);
+    bool (*prepare)(struct hr_hook *hook); /* true: no sleeping this turn */
     void (*check)(struct hr_hook *hook);
-    hr_time (*timeout)(struct hr_hook *hook); /* longest sleep it bears; NULL: any */
+    hr_time (*timeout)(struct hr_hook *hook); /* longest sleep it bears; asked after prepare */
 };
 void hr_loop_add_hook(struct hr_loop *loop, struct hr_hook *hook);
 void hr_loop_remove_hook(struct hr_loop *loop, struct hr_hook *hook);
@@ -78,7 +87,7 @@ void hr_signal_close(struct hr_signal *signal);
 
 /* ---- waking a loop from another thread */
 struct hr_wake;
-typedef void (*hr_wake_fn)(struct hr_wake *wake);
+typedef void (*hr_wake_fn)(struct hr_wake *wake); /* once for any number of sends before it */
 struct hr_wake {
     uv_async_t handle;
     hr_wake_fn fn, closed;
@@ -98,7 +107,8 @@ struct hr_work {
 };
 HR_MUST_CHECK int hr_loop_queue(struct hr_loop *loop, struct hr_work *work, hr_work_fn run,
                                 hr_work_fn done);
-/* True when it had not started; `done` comes all the same. */
+/* True when it had not started: it will not run, and `done` comes with is_cancelled.
+ * Not after `done`. */
 bool hr_work_cancel(struct hr_work *work);
 
 /* ---- child processes */
@@ -117,8 +127,12 @@ struct hr_child_options {
     int fds[8]; /* child's fd i is our fds[i]; -1: /dev/null for 0..2, none above */
     int n_fds;
 };
+/* An error (HR_ERR_SYS with errno: no such file, no permission, ...) calls no
+ * `exited`, but hr_child_close() must be called in any case. The child has our
+ * descriptors without close-on-exec too, and default signal handlers. */
 HR_MUST_CHECK int hr_child_spawn(struct hr_loop *loop, struct hr_child *child,
                                  const struct hr_child_options *options, hr_child_fn exited);
+/* Before `exited` it means: not to be told, and never reaped while we live. */
 void hr_child_close(struct hr_child *child, void (*closed)(struct hr_child *child));
 
 #endif /* HR_BASE_LOOP_H */

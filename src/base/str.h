@@ -31,7 +31,7 @@ bool hr_str_next(struct hr_str *rest, char separator, struct hr_str *part);
 /* The whole of `text` as a decimal number, no sign, no spaces. */
 bool hr_str_u64(struct hr_str text, uint64_t *out);
 
-/* `*` matches any run, `?` one byte. Linear in text times stars. */
+/* `*` matches any run, `?` one byte. At most pattern times text steps. */
 bool hr_str_glob(struct hr_str pattern, struct hr_str text);
 
 /* Decodes %XX (and '+' as a space when `is_form`) into `out`, which has room

@@ -13,6 +13,7 @@
  */
 #include "base/table.h"
 
+#include <endian.h>
 #include <pthread.h>
 
 #include "base/alloc.h"
@@ -52,12 +53,19 @@ static void sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
-/* The first `n` <= 8 bytes as a little-endian number. */
-static uint64_t sip_load(const uint8_t *at, size_t n)
+static uint64_t sip_load(const uint8_t *at)
 {
-    uint64_t word = 0;
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return le64toh(word);
+}
+
+/* The last `n` < 8 bytes, with the length on top. */
+static uint64_t sip_load_last(const uint8_t *at, size_t n, size_t len)
+{
+    uint64_t word = (uint64_t)len << 56;
     for (size_t i = 0; i < n; i++)
-        word |= (uint64_t)at[i] << (8 * i);
+        word |= (uint64_t)at[i] << 8 * i;
     return word;
 }
 
@@ -65,7 +73,7 @@ static uint64_t sip_load(const uint8_t *at, size_t n)
  * word and three at the end, as in CPython, Ruby and Rust. */
 uint64_t hr_siphash13(const uint8_t key[16], const void *data, size_t len)
 {
-    uint64_t k0 = sip_load(key, 8), k1 = sip_load(key + 8, 8);
+    uint64_t k0 = sip_load(key), k1 = sip_load(key + 8);
     uint64_t v[4] = {
         k0 ^ 0x736f6d6570736575u,
         k1 ^ 0x646f72616e646f6du,
@@ -75,12 +83,12 @@ uint64_t hr_siphash13(const uint8_t key[16], const void *data, size_t len)
     const uint8_t *at = data;
     size_t left = len;
     for (; left >= 8; left -= 8, at += 8) {
-        uint64_t word = sip_load(at, 8);
+        uint64_t word = sip_load(at);
         v[3] ^= word;
         sip_round(v);
         v[0] ^= word;
     }
-    uint64_t last = (uint64_t)len << 56 | sip_load(at, left);
+    uint64_t last = sip_load_last(at, left, len);
     v[3] ^= last;
     sip_round(v);
     v[0] ^= last;

@@ -1,7 +1,8 @@
 /* timer.h - the timer wheel: very many timers, most of which never fire.
  *
- * Starting and stopping are O(1) and allocate nothing. Timers fire up to one
- * tick (8 ms) late, never early. Time is an argument.
+ * Starting and stopping are O(1) and allocate nothing. A timer fires with the
+ * first run at or after the tick that follows its due time: never early, at
+ * most one tick (8 ms) late. Time is an argument and does not go back.
  *
  * Threads: none. Memory: a timer is the caller's and must be stopped before
  * its memory goes.
@@ -36,17 +37,20 @@ struct hr_wheel {
 };
 
 void hr_wheel_init(struct hr_wheel *wheel, hr_time now);
-/* (Re)starts: fires at the first hr_wheel_run() with now >= due. */
+/* (Re)starts. What is due already fires at the next tick; HR_NEVER only stops. */
 void hr_wheel_start(struct hr_wheel *wheel, struct hr_timer *timer, hr_time due, hr_timer_fn fn);
 void hr_wheel_stop(struct hr_wheel *wheel, struct hr_timer *timer); /* safe when stopped */
 static inline bool hr_timer_is_active(const struct hr_timer *timer)
 {
     return hr_list_is_linked(&timer->node);
 }
-/* Fires what is due; callbacks may start and stop any timer. */
+/* Fires what is due, tick by tick; callbacks may start and stop any timer and
+ * free their own, but not run the wheel. */
 void hr_wheel_run(struct hr_wheel *wheel, hr_time now);
-/* When the next run is worth while: never later than the earliest timer's
- * due, HR_NEVER when there is none. */
+/* When the next run is worth while: no later than the tick at which the
+ * earliest timer fires; HR_NEVER when there is none. A run at that time
+ * may fire nothing and only bring distant timers closer, at most three times
+ * for a timer that is due within 36 hours. */
 hr_time hr_wheel_next(const struct hr_wheel *wheel);
 
 #endif /* HR_BASE_TIMER_H */
