@@ -67,7 +67,7 @@ static const struct hr_layer *touched(const struct hr_layer *layer)
 /* An observer has no slot: it can neither own nor change anything. */
 static bool has_slot(const struct hr_layer *layer)
 {
-    return impl_of(layer) && layer->role != HR_ROLE_OBSERVER;
+    return touched(layer)->role != HR_ROLE_OBSERVER;
 }
 
 void hr_layer_close(struct hr_layer *layer)

@@ -221,8 +221,8 @@ static void group_end(struct hr_members *m, struct hr_members_group *group)
     hr_table_remove(&m->by_name, group->name);
     m->groups[group->id] = NULL;
     m->free_groups[m->n_free_groups++] = group->id;
-    if (m->emptied)
-        m->emptied(m->arg, group->name);
+    if (m->left)
+        m->left(m->arg, group->name, 0);
     hr_free(group);
 }
 
@@ -291,6 +291,8 @@ static void unlink_node(struct hr_members *m, uint32_t number)
     m->n_members--;
     if (--group->n == 0)
         group_end(m, group);
+    else if (m->left)
+        m->left(m->arg, group->name, group->n);
 }
 
 int hr_members_join(struct hr_members *m, struct hr_str name, uint32_t conn)

@@ -54,8 +54,9 @@ struct hr_members {
 
     uint64_t last_serial;
 
-    /* Called when a group's last member has left; the group is gone by then. */
-    void (*emptied)(void *arg, struct hr_str group);
+    /* Called when a member has left, with how many remain; when none does, the
+     * group is gone by then. */
+    void (*left)(void *arg, struct hr_str group, uint32_t n_left);
     void *arg;
 };
 

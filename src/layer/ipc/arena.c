@@ -1,0 +1,321 @@
+/* arena.c - see arena.h for the contract, layout.h for the picture.
+ *
+ * Half of the arena or more is blocks: what the tables leave. The classes
+ * share it so that small messages are many and one message of the largest
+ * size still fits: their shares are in `class_plan`. The last 5 % of each
+ * class are the reserve for control messages: a partition instead of a count,
+ * because a count would drift with every death.
+ *
+ * The largest class carries a body chunk of 64 KiB and the map around it in
+ * one block.
+ */
+#include "layer/ipc/arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "base/time.h"
+#include "layer/layer_impl.h"
+
+static const struct {
+    uint32_t stride;
+    uint32_t share; /* of 16 */
+} class_plan[IPC_N_CLASSES] = {
+    {256, 3}, {1024, 4}, {4096, 2}, {16384, 1}, {68 << 10, 6},
+};
+
+enum { PAGE = 4096, MAX_ROLE_SLOTS = 1023, MAX_TABLE = 1 << 20 };
+
+static uint64_t round_up(uint64_t n, uint64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static bool is_power_of_two(uint32_t n)
+{
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
+/* Changes whenever a structure or the machine's way of storing it does. */
+static uint32_t layout_shape(void)
+{
+    const uint16_t order = 1;
+    uint32_t sum = *(const uint8_t *)&order;
+    const size_t sizes[] = {sizeof(struct ipc_header),  sizeof(struct ipc_slot),
+                            sizeof(struct ipc_queue),   sizeof(struct ipc_name),
+                            sizeof(struct ipc_record),  sizeof(struct ipc_block),
+                            sizeof(struct hr_geometry), HR_N_REASONS};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        sum = sum * 31 + (uint32_t)sizes[i];
+    return sum;
+}
+
+/* ---- geometry */
+
+static bool row_ok(const struct hr_geometry_row *row)
+{
+    return row->n_slots <= MAX_ROLE_SLOTS && is_power_of_two(row->inbox) && row->inbox >= 64 &&
+           row->inbox <= MAX_TABLE && row->connections >= 2 && row->connections <= MAX_TABLE &&
+           is_power_of_two(row->interests) && row->interests <= MAX_TABLE;
+}
+
+/* Entries for the rings of channels: 3 times the smallest ring for each. */
+static uint32_t channel_ring_entries(const struct hr_geometry *g)
+{
+    return g->n_channels * 3 * IPC_MIN_RING;
+}
+
+/* Rings of inboxes are at least IPC_MIN_RING long, whatever their capacity. */
+static uint32_t inbox_ring(const struct hr_geometry_row *row)
+{
+    return row->inbox < IPC_MIN_RING ? IPC_MIN_RING : row->inbox;
+}
+
+/* Cuts the blocks' memory, `room` bytes at `at`, into classes. */
+static void plan_classes(struct ipc_arena *a, uint64_t at, uint64_t room)
+{
+    uint32_t first = 0;
+    for (int i = 0; i < IPC_N_CLASSES; i++) {
+        struct ipc_class *class = &a->classes[i];
+        uint64_t share = room / 16 * class_plan[i].share;
+        class->stride = class_plan[i].stride;
+        class->n = (uint32_t)(share / (class->stride + sizeof(uint64_t)));
+        class->n_open = class->n - class->n / 20;
+        class->first = first;
+        first += class->n;
+    }
+    a->n_blocks = first;
+    a->words = (_Atomic uint64_t *)(void *)(a->base + at);
+    at = round_up(at + first * sizeof(uint64_t), IPC_LINE);
+    for (int i = 0; i < IPC_N_CLASSES; i++) {
+        a->classes[i].data = a->base + at;
+        at += (uint64_t)a->classes[i].n * a->classes[i].stride;
+    }
+}
+
+/* A run of `n` things of `size` bytes, taken off at *at, on a line of its own. */
+static void *place(const struct ipc_arena *a, uint64_t *at, uint64_t n, size_t size)
+{
+    void *here = a->base + *at;
+    *at = round_up(*at + n * size, IPC_LINE);
+    return here;
+}
+
+/* Computes where everything lies. False when the tables alone do not fit. */
+static bool plan(struct ipc_arena *a)
+{
+    const struct hr_geometry *g = &a->geometry;
+    uint64_t connections = 0, interests = 0, ring = 0, counters = 0;
+    a->n_slots = 0;
+    for (int role = 0; role < 3; role++) {
+        const struct hr_geometry_row *row = &g->role[role];
+        a->n_slots += row->n_slots;
+        connections += (uint64_t)row->n_slots * row->connections;
+        interests += (uint64_t)row->n_slots * row->interests;
+        ring += (uint64_t)row->n_slots * inbox_ring(row);
+        counters += (uint64_t)row->n_slots *
+                    (role == HR_ROLE_SERVER ? HR_COUNTERS_SERVER : HR_COUNTERS_OTHER);
+    }
+    ring += channel_ring_entries(g);
+    a->n_queues = a->n_slots + g->n_channels;
+    a->n_directory = 2;
+    while (a->n_directory < 2 * g->n_channels)
+        a->n_directory *= 2;
+    a->n_ring = (uint32_t)ring;
+
+    uint64_t at = round_up(sizeof(struct ipc_header), IPC_LINE);
+    a->header = (struct ipc_header *)(void *)a->base;
+    a->slots = place(a, &at, a->n_slots, sizeof *a->slots);
+    a->queues = place(a, &at, a->n_queues, sizeof *a->queues);
+    a->names = place(a, &at, g->n_channels, sizeof *a->names);
+    a->directory = place(a, &at, a->n_directory, sizeof *a->directory);
+    a->named = place(a, &at, IPC_N_NAMED, sizeof *a->named);
+    a->records = place(a, &at, IPC_N_RECORDS, sizeof *a->records);
+    a->counters = place(a, &at, counters, sizeof *a->counters);
+    a->connections = place(a, &at, connections, sizeof *a->connections);
+    a->interests = place(a, &at, interests, sizeof *a->interests);
+    a->interest_counts = place(a, &at, interests, sizeof *a->interest_counts);
+    a->ring = place(a, &at, ring, sizeof *a->ring);
+    /* A block of every class and its word, or the arena is no use. */
+    if (at + (256 << 10) > a->bytes || ring > UINT32_MAX)
+        return false;
+    plan_classes(a, at, a->bytes - at - IPC_LINE);
+    return a->n_blocks < IPC_MAX_BLOCKS;
+}
+
+bool ipc_geometry_ok(const struct hr_geometry *g)
+{
+    uint32_t n_slots = 0;
+    for (int role = 0; role < 3; role++) {
+        if (!row_ok(&g->role[role]))
+            return false;
+        n_slots += g->role[role].n_slots;
+    }
+    if (n_slots == 0 || n_slots > IPC_MAX_SLOTS || g->n_channels == 0 ||
+        g->n_channels > IPC_MAX_CHANNELS || g->bytes % PAGE != 0)
+        return false;
+    static uint8_t nowhere[1]; /* plan() computes pointers only */
+    struct ipc_arena trial = {.base = nowhere, .bytes = g->bytes, .geometry = *g};
+    return plan(&trial);
+}
+
+struct ipc_slot_tables ipc_slot_tables(const struct ipc_arena *a, uint32_t slot)
+{
+    struct ipc_slot_tables t = {0};
+    for (int role = 0; role < 3; role++) {
+        const struct hr_geometry_row *row = &a->geometry.role[role];
+        uint32_t n = slot < row->n_slots ? slot : row->n_slots;
+        t.role = (enum hr_role)role;
+        t.ring += n * inbox_ring(row);
+        t.connections += n * row->connections;
+        t.interests += n * row->interests;
+        if (slot < row->n_slots)
+            break;
+        slot -= row->n_slots;
+    }
+    return t;
+}
+
+/* ---- creating */
+
+static void read_boot_id(uint8_t out[16])
+{
+    char text[64] = {0};
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    memset(out, 0, 16);
+    for (ssize_t i = 0; i < n; i++)
+        out[i % 16] = (uint8_t)(out[i % 16] * 31 + text[i]);
+}
+
+static void fill_header(struct ipc_header *header, const struct hr_geometry *geometry)
+{
+    *header = (struct ipc_header){
+        .magic = IPC_MAGIC,
+        .layout = IPC_LAYOUT,
+        .shape = layout_shape(),
+        .bytes = geometry->bytes,
+        .created_wall = hr_time_wall(),
+        .geometry = *geometry,
+    };
+    do
+        hr_random(&header->layer_id, sizeof header->layer_id);
+    while (header->layer_id == 0);
+    read_boot_id(header->boot_id);
+}
+
+int ipc_arena_create(int dir_fd, const char *name, const struct hr_geometry *geometry)
+{
+    if (!ipc_geometry_ok(geometry)) {
+        hr_layer_explain("the layer's geometry does not fit into %llu bytes",
+                         (unsigned long long)geometry->bytes);
+        return hr_raise(HR_ERR_INVALID);
+    }
+    char tmp[64];
+    snprintf(tmp, sizeof tmp, "arena.tmp.%ld", (long)getpid());
+    unlinkat(dir_fd, tmp, 0); /* of an earlier process with our pid */
+    int fd = openat(dir_fd, tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return hr_raise(HR_ERR_SYS);
+
+    /* Allocated, not just sized: a full tmpfs must say so here, not by SIGBUS later. */
+    struct ipc_header header;
+    fill_header(&header, geometry);
+    int failed = posix_fallocate(fd, 0, (off_t)geometry->bytes);
+    if (!failed && pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
+        failed = errno;
+    if (!failed && linkat(dir_fd, tmp, dir_fd, name, 0) < 0 && errno != EEXIST)
+        failed = errno;
+    close(fd);
+    unlinkat(dir_fd, tmp, 0);
+    errno = failed;
+    return failed ? hr_raise(HR_ERR_SYS) : 0;
+}
+
+/* ---- opening */
+
+static int check_header(struct ipc_arena *a)
+{
+    struct ipc_header *h = (struct ipc_header *)(void *)a->base;
+    if (a->bytes < sizeof *h || h->magic != IPC_MAGIC)
+        return hr_raise(HR_ERR_CORRUPT);
+    if (h->layout != IPC_LAYOUT || h->shape != layout_shape())
+        return hr_raise(HR_ERR_VERSION);
+    uint8_t boot_id[16];
+    read_boot_id(boot_id);
+    if (memcmp(boot_id, h->boot_id, sizeof boot_id) != 0)
+        return hr_raise(HR_ERR_NOT_FOUND);
+
+    a->geometry = h->geometry;
+    a->layer_id = h->layer_id;
+    if (a->geometry.bytes != a->bytes || a->layer_id == 0 || !ipc_geometry_ok(&a->geometry) ||
+        !plan(a))
+        return hr_raise(HR_ERR_CORRUPT);
+    return 0;
+}
+
+int ipc_arena_adopt(struct ipc_arena *a, void *base, size_t bytes)
+{
+    *a = (struct ipc_arena){.base = base, .bytes = bytes};
+    return hr_trace(check_header(a));
+}
+
+int ipc_arena_open(struct ipc_arena *a, int fd, bool read_only)
+{
+    *a = (struct ipc_arena){0};
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return hr_raise(HR_ERR_SYS);
+    if (!S_ISREG(st.st_mode) || st.st_size < PAGE)
+        return hr_raise(HR_ERR_CORRUPT);
+    int protection = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *base = mmap(NULL, (size_t)st.st_size, protection, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return hr_raise(HR_ERR_SYS);
+    return hr_trace(ipc_arena_adopt(a, base, (size_t)st.st_size));
+}
+
+void ipc_arena_close(struct ipc_arena *a)
+{
+    if (a->base)
+        munmap(a->base, a->bytes);
+    *a = (struct ipc_arena){0};
+}
+
+/* ---- poison */
+
+void ipc_poison(struct ipc_arena *a, enum ipc_poison why)
+{
+    uint32_t healthy = 0;
+    atomic_compare_exchange_strong(&a->header->poisoned, &healthy, (uint32_t)why);
+}
+
+bool ipc_is_poisoned(const struct ipc_arena *a)
+{
+    /* relaxed: only ever goes from 0 to a reason, and is looked at again. */
+    return atomic_load_explicit(&a->header->poisoned, memory_order_relaxed) != 0;
+}
+
+const char *ipc_poison_text(uint32_t why)
+{
+    switch (why) {
+    case IPC_POISON_ENTRY:
+        return "a queue holds an entry that makes no sense";
+    case IPC_POISON_WORD:
+        return "a queued message does not fit its entry";
+    case IPC_POISON_CURSOR:
+        return "a queue's head and tail contradict each other";
+    case IPC_POISON_FENCE:
+        return "a member lost its lock and could not be shown to be dead";
+    default:
+        return "it is damaged";
+    }
+}

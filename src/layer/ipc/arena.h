@@ -1,0 +1,91 @@
+/* arena.h - one arena as this process sees it: mapped, checked, measured.
+ *
+ * The geometry is copied out of the header once, checked, and everything is
+ * computed from the copy. A changed header can therefore not move a pointer.
+ *
+ * Threads: constant after ipc_arena_open(), but for the shared memory itself.
+ * Memory:  ipc_arena_close() unmaps; every pointer below dies with it.
+ */
+#ifndef HR_LAYER_IPC_ARENA_H
+#define HR_LAYER_IPC_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "layer/ipc/layout.h"
+
+/* Blocks of one size. Numbers run on through the classes. */
+struct ipc_class {
+    uint32_t first;  /* number of its first block */
+    uint32_t n;      /* blocks */
+    uint32_t n_open; /* of these, open to all; the rest is the reserve for control */
+    uint32_t stride; /* bytes from block to block */
+    uint8_t *data;
+};
+
+/* Where a slot's tables begin: in entries, connection words, interest words. */
+struct ipc_slot_tables {
+    enum hr_role role;
+    uint32_t ring, connections, interests;
+};
+
+struct ipc_arena {
+    uint8_t *base; /* the mapping */
+    size_t bytes;
+    struct hr_geometry geometry; /* our own copy */
+    uint32_t n_slots, n_queues, n_directory, n_blocks, n_ring;
+    uint64_t layer_id;
+
+    struct ipc_header *header;
+    struct ipc_slot *slots;
+    struct ipc_queue *queues;    /* [0, n_slots) inboxes, then channels */
+    struct ipc_name *names;      /* by channel number */
+    _Atomic uint32_t *directory; /* by hash of the name */
+    _Atomic uint64_t *named;     /* group hash:40 | channel + 1 */
+    struct ipc_record *records;
+    uint64_t *counters;
+    _Atomic uint64_t *connections, *interests, *ring, *words;
+    struct ipc_interest_count *interest_counts;
+    struct ipc_class classes[IPC_N_CLASSES];
+};
+
+/* Bytes of the whole message that a block of `class` carries. */
+static inline uint32_t ipc_class_payload(const struct ipc_class *class)
+{
+    return class->stride - (uint32_t)sizeof(struct ipc_block);
+}
+
+/* Is `geometry` one that can be? Explains itself through hr_layer_explain(). */
+bool ipc_geometry_ok(const struct hr_geometry *geometry);
+
+/* Makes `name` in the directory `dir_fd`: complete before it gets its name,
+ * allocated in full. Errors: HR_ERR_SYS (ENOSPC, EROFS, ...), HR_ERR_INVALID.
+ * Finding that somebody else has made it meanwhile is success. */
+HR_MUST_CHECK int ipc_arena_create(int dir_fd, const char *name,
+                                   const struct hr_geometry *geometry);
+
+/* Maps and checks an arena file, for reading only when `read_only`.
+ * HR_ERR_VERSION, HR_ERR_CORRUPT, HR_ERR_NOT_FOUND (from before a reboot: to
+ * be made anew), HR_ERR_SYS; *arena is then safe to close. */
+HR_MUST_CHECK int ipc_arena_open(struct ipc_arena *arena, int fd, bool read_only);
+
+/* The same on memory that is already there, which the caller keeps (tests,
+ * fuzzers). */
+HR_MUST_CHECK int ipc_arena_adopt(struct ipc_arena *arena, void *base, size_t bytes);
+void ipc_arena_close(struct ipc_arena *arena);
+
+struct ipc_slot_tables ipc_slot_tables(const struct ipc_arena *arena, uint32_t slot);
+
+enum ipc_poison {
+    IPC_POISON_ENTRY = 1, /* a ring holds an entry that no step of ours can leave */
+    IPC_POISON_WORD,      /* a queued block's word does not fit its entry */
+    IPC_POISON_CURSOR,    /* head and tail contradict each other */
+    IPC_POISON_FENCE,     /* a dead slot's process could not be shown to be dead */
+};
+/* Ends the arena for everybody: all calls return HR_ERR_CORRUPT from now on. */
+void ipc_poison(struct ipc_arena *arena, enum ipc_poison why);
+bool ipc_is_poisoned(const struct ipc_arena *arena);
+const char *ipc_poison_text(uint32_t why);
+
+#endif /* HR_LAYER_IPC_ARENA_H */

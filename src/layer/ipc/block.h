@@ -1,0 +1,68 @@
+/* block.h - the arena's memory: blocks, chains of them, and writing and reading through a chain.
+ *
+ * A block is taken by one CAS on its word and given back by one store. A
+ * message larger than the largest block is a chain: a head and tails. Only
+ * the head is queued, leased and owned; a tail names its head and lives as
+ * long as the head does (recover.c frees tails whose head is gone).
+ *
+ * Threads: safe, as shared memory is. Memory: the arena's.
+ */
+#ifndef HR_LAYER_IPC_BLOCK_H
+#define HR_LAYER_IPC_BLOCK_H
+
+#include "layer/ipc/arena.h"
+#include "layer/ipc/words.h"
+
+#define IPC_NO_BLOCK UINT32_MAX
+
+/* Where this process looks first: blocks it freed a moment ago, which are
+ * still in its cache, then a place of its own to search from. Hints only; the
+ * CAS decides. */
+struct ipc_finder {
+    struct {
+        _Atomic uint32_t at;        /* relaxed: where the last search ended */
+        _Atomic uint32_t top;       /* relaxed: of `recent` */
+        _Atomic uint32_t recent[8]; /* relaxed: block + 1, 0 none */
+    } class[IPC_N_CLASSES];
+};
+
+/* The header of block `number`, which must be below n_blocks. */
+struct ipc_block *ipc_block_at(const struct ipc_arena *arena, uint32_t number);
+static inline uint8_t *ipc_block_data(struct ipc_block *block)
+{
+    return (uint8_t *)(block + 1);
+}
+uint32_t ipc_block_payload(const struct ipc_arena *arena, uint32_t number); /* bytes it carries */
+
+static inline struct ipc_word ipc_word_load(const struct ipc_arena *arena, uint32_t number)
+{
+    /* acquire: pairs with the release of whoever labelled the block, so that its header is seen. */
+    return ipc_word_unpack(atomic_load_explicit(&arena->words[number], memory_order_acquire));
+}
+static inline void ipc_word_store(const struct ipc_arena *arena, uint32_t number, struct ipc_word w)
+{
+    /* release: pairs with the acquire in ipc_word_load(). */
+    atomic_store_explicit(&arena->words[number], ipc_word_pack(w), memory_order_release);
+}
+bool ipc_word_cas(const struct ipc_arena *arena, uint32_t number, struct ipc_word from,
+                  struct ipc_word to);
+
+/* Takes a block or a chain for `len` bytes, owned by `slot`; all or nothing.
+ * IPC_NO_BLOCK when there is none. `is_control` may use the reserve. */
+uint32_t ipc_block_alloc(struct ipc_arena *arena, struct ipc_finder *finder, uint32_t slot,
+                         size_t len, bool is_control);
+
+/* Gives back a block, with its tails, that the caller owns without a lease. */
+void ipc_block_free(struct ipc_arena *arena, struct ipc_finder *finder, uint32_t number);
+
+/* The block after `number` in its chain, checked; IPC_NO_BLOCK at the end or when the link is
+ * broken. */
+uint32_t ipc_block_next(const struct ipc_arena *arena, uint32_t number);
+
+/* Copies a message of `len` bytes out of a chain; false when the chain is shorter. */
+bool ipc_block_read(const struct ipc_arena *arena, uint32_t number, void *out, size_t len);
+
+/* Bytes of block memory and how many of them are taken (a scan). */
+void ipc_block_usage(const struct ipc_arena *arena, uint64_t *total, uint64_t *used);
+
+#endif /* HR_LAYER_IPC_BLOCK_H */

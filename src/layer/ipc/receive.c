@@ -1,0 +1,409 @@
+/* receive.c - taking messages, leases, what is listened to.
+ *
+ * Taking is: entry READY -> TAKEN (ours from here on), read the header, label
+ * the block's word with us, entry -> EMPTY, copy the message out. The block
+ * then stays labelled LEASED until the ack, or IN_HAND until the next receive.
+ * The message itself is copied before anyone looks at it.
+ *
+ * Sources (our inbox and every queue listened to) are visited in turn, one
+ * message a visit, so that a busy one starves no other.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "layer/ipc/handle.h"
+
+enum { KEEP_BUFFER = 256 << 10 }; /* a receive buffer larger than this is not kept */
+
+/* ---- what is listened to */
+
+static bool is_listened(const struct ipc_layer *l, const char *name)
+{
+    for (uint32_t i = 0; i < l->n_listens; i++)
+        if (l->listens[i].is_glob ? hr_str_glob(hr_str_of(l->listens[i].pattern), hr_str_of(name))
+                                  : strcmp(l->listens[i].pattern, name) == 0)
+            return true;
+    return false;
+}
+
+/* Our waiter bit in a channel: a sender then finds us when we sleep. */
+static void set_waiter(struct ipc_layer *l, uint32_t queue, bool on)
+{
+    _Atomic uint64_t *word = &l->arena.queues[queue].waiters[l->layer.slot / 64];
+    uint64_t bit = UINT64_C(1) << (l->layer.slot % 64);
+    if (((atomic_load_explicit(word, memory_order_relaxed) & bit) != 0) == on)
+        return;
+    /* seq_cst comes with the fence in prepare. */
+    if (on)
+        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+}
+
+void ipc_set_waiters(struct ipc_layer *l, bool on)
+{
+    if (l->is_waiting == on)
+        return;
+    for (uint32_t i = 1; i < l->n_sources; i++)
+        set_waiter(l, l->sources[i], on);
+    l->is_waiting = on;
+}
+
+static int rebuild_sources(struct ipc_layer *l, uint32_t n_channels)
+{
+    struct ipc_arena *a = &l->arena;
+    uint16_t *sources = hr_realloc(l->sources, (1 + n_channels) * sizeof *sources);
+    if (!sources)
+        return hr_raise(HR_ERR_NOMEM);
+    ipc_set_waiters(l, false);
+    l->sources = sources;
+    l->sources[0] = (uint16_t)l->layer.slot;
+    l->n_sources = 1;
+    for (uint32_t i = 1; i < n_channels; i++) {
+        char name[HR_NAME_MAX + 1];
+        if (ipc_channel_name(a, a->n_slots + i, name) && is_listened(l, name))
+            l->sources[l->n_sources++] = (uint16_t)(a->n_slots + i);
+    }
+    l->n_seen = n_channels;
+    ipc_set_waiters(l, true);
+    return 0;
+}
+
+int ipc_refresh_sources(struct ipc_layer *l)
+{
+    /* acquire: pairs with publish(): channels below are complete. */
+    uint32_t n = atomic_load_explicit(&l->arena.header->n_channels, memory_order_acquire);
+    if (n == l->n_seen || n > l->arena.geometry.n_channels)
+        return 0;
+    return hr_trace(rebuild_sources(l, n));
+}
+
+int ipc_listen(struct hr_layer *layer, struct hr_str pattern)
+{
+    struct ipc_layer *l = ipc_of(layer);
+    struct ipc_listen row = {.is_glob = hr_pattern_is_glob(pattern)};
+    hr_str_copy(row.pattern, sizeof row.pattern, pattern);
+    for (uint32_t i = 0; i < l->n_listens; i++)
+        if (strcmp(l->listens[i].pattern, row.pattern) == 0)
+            return 0;
+    if (l->n_listens == HR_LAYER_MAX_LISTENS)
+        return hr_layer_refuse(HR_FULL_COUNT);
+    uint32_t queue;
+    int r = row.is_glob ? 0 : ipc_channel_get(l, pattern, &queue);
+    if (r)
+        return hr_trace(r);
+    l->listens[l->n_listens++] = row;
+    r = rebuild_sources(l,
+                        atomic_load_explicit(&l->arena.header->n_channels, memory_order_acquire));
+    if (r)
+        l->n_listens--;
+    return hr_trace(r);
+}
+
+void ipc_unlisten(struct hr_layer *layer, struct hr_str pattern)
+{
+    struct ipc_layer *l = ipc_of(layer);
+    for (uint32_t i = 0; i < l->n_listens; i++)
+        if (hr_str_eq(hr_str_of(l->listens[i].pattern), pattern)) {
+            l->listens[i] = l->listens[--l->n_listens];
+            /* Only out of memory fails, and then we go on receiving what we did. */
+            if (rebuild_sources(l, l->n_seen) < 0)
+                return;
+        }
+}
+
+/* ---- taking one message */
+
+struct taken {
+    struct ipc_taken at;
+    struct ipc_block block; /* a private copy of the header */
+    struct ipc_word word;   /* as labelled by us */
+};
+
+static struct hr_addr reply_of(const struct ipc_layer *l, const struct ipc_block *block)
+{
+    struct hr_addr none = {0};
+    if (block->reply_slot_gen == 0)
+        return none;
+    return (struct hr_addr){.layer = l->arena.layer_id,
+                            .slot = block->reply_slot,
+                            .slot_gen = block->reply_slot_gen,
+                            .conn = block->reply_conn,
+                            .conn_gen = block->reply_conn_gen};
+}
+
+/* Takes the oldest message of a queue and labels its block with us. `only`,
+ * when not 0, is the entry it must be. */
+static int take(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t only, hr_time now,
+                struct taken *out)
+{
+    int r = ipc_queue_take(&l->arena, ring, l->layer.slot, only, &out->at);
+    if (r)
+        return r;
+    struct ipc_block *block = ipc_block_at(&l->arena, out->at.block);
+    memcpy(&out->block, block, sizeof out->block);
+    out->word =
+        (struct ipc_word){.gen = out->at.word.gen,
+                          .tries = out->at.word.tries,
+                          .flags = out->block.flags & IPC_BLOCK_LEASE ? IPC_LEASED : IPC_IN_HAND,
+                          .owner = l->layer.slot + 1};
+    /* relaxed: published by the word's release, read by tickets. */
+    atomic_store_explicit(&block->taken, now, memory_order_relaxed);
+    ipc_word_store(&l->arena, out->at.block, out->word);
+    ipc_queue_release(ring, out->at.position);
+    if (atomic_load_explicit(&ring->queue->flags, memory_order_relaxed) & IPC_QUEUE_COUNTS_BYTES)
+        atomic_fetch_sub_explicit(&ring->queue->bytes, out->block.len, memory_order_relaxed);
+    return 0;
+}
+
+/* Gives up a block we hold, leased or not. */
+static void discard(struct ipc_layer *l, struct taken *t)
+{
+    t->word.flags = 0;
+    ipc_word_store(&l->arena, t->at.block, t->word);
+    ipc_block_free(&l->arena, &l->finder, t->at.block);
+}
+
+void ipc_drain(struct ipc_layer *l, uint32_t queue, enum hr_reason reason, bool gives_back)
+{
+    struct ipc_ring ring;
+    struct taken t;
+    if (!ipc_ring_of(&l->arena, queue, &ring))
+        return;
+    /* Bounded, since senders may be faster than we are. */
+    for (uint32_t n = UINT32_C(2) << ring.log2; n > 0 && take(l, &ring, 0, 0, &t) == 0; n--) {
+        if (gives_back && t.word.flags & IPC_LEASED) {
+            t.word.flags = IPC_RETURNING;
+            t.word.tries++;
+            ipc_word_store(&l->arena, t.at.block, t.word);
+            ipc_return_lease(l, t.at.block, reason);
+            continue;
+        }
+        ipc_count_drop(&l->arena, queue, reason, true);
+        discard(l, &t);
+    }
+}
+
+bool ipc_drop_expired(struct ipc_layer *l, uint32_t queue, hr_time now)
+{
+    struct ipc_ring ring;
+    struct taken t;
+    uint64_t raw;
+    if (!ipc_ring_of(&l->arena, queue, &ring) || !ipc_queue_peek(&ring, &raw))
+        return false;
+    /* The header of a message that somebody may take at this moment; only if
+     * the very same entry is still there is it taken. */
+    uint32_t number = ipc_entry_unpack(raw).block;
+    if (number >= l->arena.n_blocks)
+        return false;
+    const struct ipc_block *b = ipc_block_at(&l->arena, number);
+    if (b->expires_ms == 0 || now - b->sent < b->expires_ms * HR_MS || take(l, &ring, raw, now, &t))
+        return false;
+    ipc_count_drop(&l->arena, queue, HR_REASON_EXPIRED, true);
+    discard(l, &t);
+    return true;
+}
+
+void ipc_let_go(struct ipc_layer *l)
+{
+    if (l->in_hand != IPC_NO_BLOCK)
+        ipc_block_free(&l->arena, &l->finder, l->in_hand);
+    l->in_hand = IPC_NO_BLOCK;
+}
+
+/* Why this message is not delivered, or NONE. */
+static enum hr_reason refusal(const struct ipc_layer *l, const struct taken *t, bool is_inbox,
+                              hr_time now)
+{
+    const struct ipc_block *b = &t->block;
+    if (b->expires_ms != 0 && now - b->sent >= b->expires_ms * HR_MS)
+        return HR_REASON_EXPIRED;
+    if (is_inbox && (b->kind == IPC_MESSAGE || b->kind == IPC_LEASE_LOST)) {
+        struct hr_addr to = {.layer = l->arena.layer_id,
+                             .slot = l->layer.slot,
+                             .slot_gen = b->slot_gen,
+                             .conn = b->conn,
+                             .conn_gen = b->conn_gen};
+        if (!ipc_addr_stands(&l->arena, &to))
+            return HR_REASON_STALE;
+    }
+    struct hr_addr reply = reply_of(l, b);
+    if (b->kind == IPC_MESSAGE && hr_addr_is_set(&reply) && !ipc_addr_stands(&l->arena, &reply))
+        return HR_REASON_STALE;
+    return HR_REASON_NONE;
+}
+
+/* ---- delivering it */
+
+static bool copy_out(struct ipc_layer *l, const struct taken *t)
+{
+    size_t len = t->block.len;
+    size_t want = len > KEEP_BUFFER ? len : l->buffer_size > KEEP_BUFFER ? KEEP_BUFFER : len;
+    if (len > l->layer.max_message + HR_NAME_MAX + 1)
+        return false;
+    if (want > l->buffer_size || l->buffer_size > KEEP_BUFFER) {
+        want = want < 4096 ? 4096 : want;
+        uint8_t *buffer = hr_realloc(l->buffer, want);
+        if (!buffer)
+            return false;
+        l->buffer = buffer;
+        l->buffer_size = want;
+    }
+    return ipc_block_read(&l->arena, t->at.block, l->buffer, len);
+}
+
+/* Fills what the header tells. */
+static void describe(struct ipc_layer *l, const struct taken *t, uint32_t queue, hr_time now,
+                     struct hr_delivery *out)
+{
+    const struct ipc_block *b = &t->block;
+    out->reply = reply_of(l, b);
+    out->data = l->buffer;
+    out->len = b->len;
+    out->seq = b->seq;
+    out->attempts = b->attempts;
+    out->sent_at = b->sent;
+    out->taken_at = now;
+    if (queue < l->arena.n_slots)
+        out->to = (struct hr_addr){.layer = l->arena.layer_id,
+                                   .slot = l->layer.slot,
+                                   .slot_gen = b->slot_gen,
+                                   .conn = b->conn,
+                                   .conn_gen = b->conn_gen};
+    if ((queue >= l->arena.n_slots || b->kind == IPC_LEASE_LOST) && b->queue < l->arena.n_queues &&
+        b->queue >= l->arena.n_slots && ipc_channel_name(&l->arena, b->queue, l->channel_name))
+        out->channel = hr_str_of(l->channel_name);
+    if (b->kind == IPC_LEASE_LOST) {
+        out->kind = HR_DELIVERY_LEASE_LOST;
+        out->reason = b->reason < HR_N_REASONS ? (enum hr_reason)b->reason : HR_REASON_NONE;
+    }
+    if (t->word.flags & IPC_LEASED)
+        out->lease = (struct hr_lease){{ipc_word_pack(t->word), t->at.block + 1}};
+}
+
+/* Splits the group's name off: length byte, name, message. False when it is garbled. */
+static bool split_group(struct ipc_layer *l, size_t len, struct hr_str *name)
+{
+    size_t n = len > 0 ? l->buffer[0] : 0;
+    *name = (struct hr_str){(const char *)l->buffer + 1, n};
+    return n > 0 && n < len && hr_group_name_ok(*name);
+}
+
+/* Turns a taken message into a delivery. False when it was the layer's own or
+ * no good, and is dealt with. */
+static bool deliver(struct ipc_layer *l, struct taken *t, uint32_t queue, hr_time now,
+                    struct hr_delivery *out)
+{
+    bool is_inbox = queue < l->arena.n_slots;
+    enum hr_reason why = refusal(l, t, is_inbox, now);
+    if (why == HR_REASON_NONE && !copy_out(l, t))
+        why = HR_REASON_LIMIT;
+    if (why != HR_REASON_NONE) {
+        ipc_count_drop(&l->arena, queue, why, true);
+        discard(l, t);
+        return false;
+    }
+    describe(l, t, queue, now, out);
+    /* What was taken from a channel without a lease stays labelled with us
+     * until the next receive, so that our death is counted as its loss. */
+    if (!(t->word.flags & IPC_LEASED) && is_inbox)
+        ipc_block_free(&l->arena, &l->finder, t->at.block);
+    else if (!(t->word.flags & IPC_LEASED))
+        l->in_hand = t->at.block;
+
+    struct hr_str group = {(const char *)l->buffer, t->block.len};
+    switch (t->block.kind) {
+    case IPC_MESSAGE:
+    case IPC_LEASE_LOST:
+        return true;
+    case IPC_GROUP:
+        if (!split_group(l, t->block.len, &group))
+            return false;
+        memcpy(l->group_name, group.ptr, group.len);
+        out->kind = HR_DELIVERY_GROUP;
+        out->group = (struct hr_str){l->group_name, group.len};
+        out->data += 1 + group.len;
+        out->len -= 1 + group.len;
+        return hr_members_count(&l->members, out->group) > 0;
+    default:
+        ipc_group_handle(l, (enum ipc_kind)t->block.kind, t->block.conn, t->block.conn_gen, group);
+        return false;
+    }
+}
+
+/* One visit to one source: 0 delivered, EMPTY nothing there, 1 + something dropped. */
+enum { VISIT_EMPTY = 1, VISIT_DROPPED = 2 };
+static int visit(struct ipc_layer *l, uint32_t queue, struct hr_delivery *out)
+{
+    struct ipc_ring ring;
+    struct taken t;
+    if (!ipc_ring_of(&l->arena, queue, &ring) || ipc_queue_is_empty(&ring))
+        return VISIT_EMPTY;
+    hr_time now = hr_time_now_coarse();
+    if (take(l, &ring, 0, now, &t))
+        return VISIT_EMPTY;
+    *out = (struct hr_delivery){0};
+    bool is_delivered = deliver(l, &t, queue, now, out);
+    /* The baton: a woken receiver may have served another queue first, so
+     * whoever leaves messages behind wakes one more sleeper. */
+    if (queue >= l->arena.n_slots && !ipc_queue_is_empty(&ring))
+        ipc_ring(l, queue);
+    return is_delivered ? 0 : VISIT_DROPPED;
+}
+
+int ipc_receive(struct hr_layer *layer, enum hr_receive_from from, struct hr_delivery *out)
+{
+    struct ipc_layer *l = ipc_of(layer);
+    if (ipc_is_poisoned(&l->arena))
+        return hr_raise(HR_ERR_CORRUPT);
+    ipc_let_go(l);
+    int r = ipc_refresh_sources(l);
+    if (r)
+        return hr_trace(r);
+
+    for (uint32_t n_empty = 0; n_empty < l->n_sources;) {
+        uint32_t i = l->next_source < l->n_sources ? l->next_source : 0;
+        bool is_wanted = i == 0 ? from & HR_RECEIVE_INBOX : from & HR_RECEIVE_CHANNELS;
+        l->next_source = i + 1;
+        r = is_wanted ? visit(l, l->sources[i], out) : VISIT_EMPTY;
+        if (r == 0)
+            return 0;
+        n_empty = r == VISIT_EMPTY ? n_empty + 1 : 0;
+    }
+    return ipc_is_poisoned(&l->arena) ? hr_raise(HR_ERR_CORRUPT) : HR_LAYER_EMPTY;
+}
+
+/* ---- leases */
+
+/* Ends our lease if it still is: the word moves to `to`. */
+static bool end_lease(struct ipc_layer *l, const struct hr_lease *lease, struct ipc_word to)
+{
+    uint64_t number = lease->word[1];
+    if (number == 0 || number > l->arena.n_blocks)
+        return false;
+    return ipc_word_cas(&l->arena, (uint32_t)number - 1, ipc_word_unpack(lease->word[0]), to);
+}
+
+int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease)
+{
+    struct ipc_layer *l = ipc_of(layer);
+    struct ipc_word done = ipc_word_unpack(lease->word[0]);
+    done.flags = 0; /* ours without a lease: from here on a death just frees it */
+    if (!end_lease(l, lease, done))
+        return HR_LAYER_LOST;
+    ipc_block_free(&l->arena, &l->finder, (uint32_t)lease->word[1] - 1);
+    return 0;
+}
+
+int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason)
+{
+    struct ipc_layer *l = ipc_of(layer);
+    struct ipc_word lost = ipc_word_unpack(lease->word[0]);
+    lost.tries++;
+    lost.flags = IPC_RETURNING;
+    if (!end_lease(l, lease, lost))
+        return HR_LAYER_LOST;
+    ipc_return_lease(l, (uint32_t)lease->word[1] - 1, reason);
+    return 0;
+}

@@ -1,0 +1,516 @@
+/* recover.c - after a death: finishing, returning, freeing.
+ *
+ * A dead member's words still name it. Under the admin lock, while all others
+ * go on, ending its slot is:
+ *
+ *   1. The slot is DEAD and its generation moves on: addresses to it are gone.
+ *   2. Entries it had TAKEN and not released: label their blocks with it (the
+ *      step it may have missed), release the entries.
+ *   3. List the blocks whose words name it.
+ *   4. Mark every block that stands in a ring.
+ *   5. What is listed, not marked and still labelled as it was, is the dead
+ *      one's own: a leased message goes back (ipc_return_lease()), one in hand
+ *      is counted as lost, a draft is freed.
+ *   6. Tails whose head is gone are freed.
+ *   7. Its inbox is emptied, its interests and waiter bits go; the slot is FREE.
+ *
+ * Why 3 before 4: a message it had sent, queued at 3, may be taken by a living
+ * receiver at any moment; then its word changes and the CAS of 5 fails. What
+ * is in no ring at 4 and still names the dead can never get into one.
+ *
+ * Every step may be repeated. A recoverer that dies leaves the lock to the
+ * kernel and the slot DEAD, and blocks that it had claimed name itself.
+ *
+ * Blocks that can go nowhere at the moment (a full inbox) are left with the
+ * layer: labelled IPC_OWNER_LAYER, found by sweeps while `has_limbo` is set.
+ * Delayed messages wait in the same way.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/process.h"
+#include "base/str.h"
+#include "layer/ipc/handle.h"
+
+static const hr_time sweep_every = 50 * HR_MS;
+enum { FENCE_MS = 1000, SWEEP_EXPIRED = 64 };
+
+/* ---- leases that came back */
+
+static void set_word(struct ipc_layer *l, uint32_t block, uint32_t flags, uint32_t owner)
+{
+    struct ipc_word w = ipc_word_load(&l->arena, block);
+    w.flags = flags;
+    w.owner = owner;
+    ipc_word_store(&l->arena, block, w);
+}
+
+/* Leaves a block to the sweeps. The flag after the label: a sweep that clears
+ * it has not yet looked, or sees the block. */
+static void leave_to_layer(struct ipc_layer *l, uint32_t block, uint32_t flags)
+{
+    set_word(l, block, flags, IPC_OWNER_LAYER);
+    atomic_store_explicit(&l->arena.header->has_limbo, 1, memory_order_release);
+}
+
+static void give_up(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
+{
+    uint32_t queue = ipc_block_at(&l->arena, number)->queue;
+    if (queue < l->arena.n_queues) {
+        ipc_count_drop(&l->arena, queue, reason, false);
+        atomic_fetch_add_explicit(
+            &l->arena.queues[queue < l->arena.n_slots ? ipc_inbox_counter(&l->arena) : queue]
+                 .n_lost,
+            1, memory_order_relaxed);
+    }
+    set_word(l, number, 0, l->layer.slot + 1);
+    ipc_block_free(&l->arena, &l->finder, number);
+}
+
+/* To the dead letters: registered when the first message needs them. */
+static void bury_letter(struct ipc_layer *l, uint32_t number)
+{
+    struct ipc_block *block = ipc_block_at(&l->arena, number);
+    char name[HR_NAME_MAX + 1];
+    uint32_t queue;
+    struct ipc_ring ring;
+    ipc_dead_letter_name(&l->arena, block->queue, name);
+    int r = l->has_admin ? ipc_channel_get_locked(l, hr_str_of(name), &queue)
+                         : ipc_channel_get(l, hr_str_of(name), &queue);
+    ipc_count_drop(&l->arena, block->queue, HR_REASON_ATTEMPTS, false);
+    atomic_fetch_add_explicit(&l->arena.queues[block->queue].n_lost, 1, memory_order_relaxed);
+    if (r == 0 && ipc_ring_of(&l->arena, queue, &ring)) {
+        block->queue = (uint16_t)queue;
+        block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
+        block->expires_ms = 0;
+        if (ipc_post(l, queue, number, ring.max_messages) == 0)
+            return;
+        ipc_count_drop(&l->arena, queue, HR_REASON_QUEUE_FULL, false);
+    }
+    set_word(l, number, 0, l->layer.slot + 1);
+    ipc_block_free(&l->arena, &l->finder, number);
+}
+
+/* Puts a message that is RETURNING where it belongs; its header says where. */
+static void hand_back(struct ipc_layer *l, uint32_t number)
+{
+    struct ipc_block *block = ipc_block_at(&l->arena, number);
+    bool to_sender = block->kind == IPC_LEASE_LOST;
+    struct hr_addr to = {.layer = l->arena.layer_id,
+                         .slot = block->reply_slot,
+                         .slot_gen = block->reply_slot_gen,
+                         .conn = block->reply_conn,
+                         .conn_gen = block->reply_conn_gen};
+    struct ipc_ring ring;
+    uint32_t queue = to_sender ? to.slot : block->queue;
+    if ((to_sender && !ipc_addr_stands(&l->arena, &to)) || queue >= l->arena.n_queues ||
+        !ipc_ring_of(&l->arena, queue, &ring)) {
+        give_up(l, number,
+                block->reason && block->reason < HR_N_REASONS ? (enum hr_reason)block->reason
+                                                              : HR_REASON_STALE);
+        return;
+    }
+    if (ipc_post(l, queue, number, to_sender ? 0 : ring.max_messages))
+        leave_to_layer(l, number, IPC_RETURNING);
+}
+
+void ipc_return_lease(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
+{
+    struct ipc_arena *a = &l->arena;
+    struct ipc_block *block = ipc_block_at(a, number);
+    if (block->queue >= a->n_queues) {
+        set_word(l, number, 0, l->layer.slot + 1);
+        ipc_block_free(a, &l->finder, number);
+        return;
+    }
+    block->reason = (uint8_t)reason;
+    if (block->reply_slot_gen != 0) {
+        block->kind = IPC_LEASE_LOST;
+        block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
+        block->slot_gen = block->reply_slot_gen;
+        block->conn = block->reply_conn;
+        block->conn_gen = block->reply_conn_gen;
+        block->expires_ms = 0;
+        hand_back(l, number);
+        return;
+    }
+    const struct ipc_queue *q = &a->queues[block->queue];
+    if (block->attempts < UINT8_MAX)
+        block->attempts++;
+    uint32_t most = atomic_load_explicit(&q->attempts, memory_order_relaxed);
+    if (!(atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED))
+        give_up(l, number, reason);
+    else if (block->attempts >= most)
+        bury_letter(l, number);
+    else
+        hand_back(l, number);
+}
+
+/* ---- what a ring holds */
+
+typedef void (*entry_fn)(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t position,
+                         struct ipc_entry e, void *arg);
+
+/* Visits the entries of all rings that were ever used and are not EMPTY. */
+static void visit_entries(struct ipc_layer *l, entry_fn fn, void *arg)
+{
+    struct ipc_arena *a = &l->arena;
+    for (uint32_t queue = 0; queue < a->n_queues; queue++) {
+        struct ipc_ring ring;
+        uint64_t tail = atomic_load_explicit(&a->queues[queue].tail, memory_order_acquire);
+        if (!ipc_ring_of(a, queue, &ring))
+            continue;
+        /* One beyond the tail: a sender may have died before it moved it. */
+        uint64_t size = UINT64_C(1) << ring.log2;
+        uint64_t end = tail + 1 < size ? tail + 1 : size;
+        for (uint64_t i = 0; i < end; i++) {
+            struct ipc_entry e =
+                ipc_entry_unpack(atomic_load_explicit(&ring.entries[i], memory_order_acquire));
+            if (e.state != IPC_EMPTY)
+                fn(l, &ring, (uint64_t)e.cycle << ring.log2 | i, e, arg);
+        }
+    }
+}
+
+/* Step 2: an entry the dead one took and did not release. */
+static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t position,
+                          struct ipc_entry e, void *arg)
+{
+    uint32_t slot = *(const uint32_t *)arg;
+    if (e.state != IPC_TAKEN || e.owner != slot)
+        return;
+    if (e.block < l->arena.n_blocks) {
+        struct ipc_word w = ipc_word_load(&l->arena, e.block);
+        /* Another tag: it was labelled, and the lease has been taken away since. */
+        if (ipc_word_tag(w) == e.gen && w.owner != IPC_FREE && w.owner != slot + 1) {
+            bool is_leased = ipc_block_at(&l->arena, e.block)->flags & IPC_BLOCK_LEASE;
+            w.flags = is_leased ? IPC_LEASED : IPC_IN_HAND;
+            w.owner = slot + 1;
+            ipc_word_store(&l->arena, e.block, w);
+        }
+    }
+    ipc_queue_release(ring, position);
+}
+
+/* Step 4. */
+static void mark(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t position,
+                 struct ipc_entry e, void *arg)
+{
+    uint8_t *marks = arg;
+    (void)ring;
+    (void)position;
+    if (e.block < l->arena.n_blocks)
+        marks[e.block / 8] |= (uint8_t)(1 << e.block % 8);
+}
+
+/* ---- what the dead one held */
+
+/* Step 5 for one block that still reads `w`. */
+static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
+{
+    bool returns = w.flags & (IPC_LEASED | IPC_RETURNING);
+    struct ipc_word ours = {.gen = w.gen,
+                            .tries = w.tries + (w.flags & IPC_LEASED ? 1 : 0),
+                            .flags = returns ? IPC_RETURNING : 0,
+                            .owner = l->layer.slot + 1};
+    const struct ipc_block *block = ipc_block_at(&l->arena, number);
+    if (!ipc_word_cas(&l->arena, number, w, ours))
+        return;
+    if (w.flags & IPC_LEASED) {
+        ipc_return_lease(l, number, HR_REASON_WORKER_DIED);
+        return;
+    }
+    if (returns) {
+        hand_back(l, number);
+        return;
+    }
+    if (w.flags & IPC_IN_HAND && block->queue < l->arena.n_queues)
+        ipc_count_drop(&l->arena, block->queue, HR_REASON_WORKER_DIED, false);
+    ipc_block_free(&l->arena, &l->finder, number);
+}
+
+/* Steps 3 to 5. False when there was no memory for it: the slot stays DEAD. */
+static bool reclaim_all(struct ipc_layer *l, uint32_t slot)
+{
+    struct ipc_arena *a = &l->arena;
+    uint64_t *seen = hr_calloc(a->n_blocks, sizeof *seen);
+    uint8_t *marks = hr_calloc(a->n_blocks / 8 + 1, 1);
+    if (seen && marks) {
+        for (uint32_t i = 0; i < a->n_blocks; i++) {
+            uint64_t w = atomic_load_explicit(&a->words[i], memory_order_acquire);
+            seen[i] = ipc_word_unpack(w).owner == slot + 1 ? w : 0;
+        }
+        visit_entries(l, mark, marks);
+        for (uint32_t i = 0; i < a->n_blocks; i++)
+            if (seen[i] && !(marks[i / 8] >> i % 8 & 1))
+                reclaim(l, i, ipc_word_unpack(seen[i]));
+    }
+    bool is_done = seen && marks;
+    hr_free(seen);
+    hr_free(marks);
+    return is_done;
+}
+
+/* Step 6. */
+static void free_orphans(struct ipc_layer *l)
+{
+    struct ipc_arena *a = &l->arena;
+    const struct ipc_class *class = &a->classes[IPC_N_CLASSES - 1];
+    for (uint32_t i = class->first; i < class->first + class->n; i++) {
+        struct ipc_word w = ipc_word_load(a, i);
+        if (w.owner != IPC_OWNER_CHAIN)
+            continue;
+        struct ipc_block *tail = ipc_block_at(a, i);
+        uint32_t head = atomic_load_explicit(&tail->head, memory_order_relaxed);
+        uint32_t gen = atomic_load_explicit(&tail->head_gen, memory_order_relaxed);
+        struct ipc_word of_head =
+            head < a->n_blocks ? ipc_word_load(a, head) : (struct ipc_word){0};
+        if (of_head.owner == IPC_FREE || of_head.gen != gen)
+            ipc_word_cas(a, i, w, (struct ipc_word){.gen = w.gen});
+    }
+}
+
+/* ---- ending a slot */
+
+static void set_live(struct ipc_arena *a, uint32_t slot, bool is_live)
+{
+    uint64_t bit = UINT64_C(1) << (slot % 64);
+    if (is_live)
+        atomic_fetch_or_explicit(&a->header->live[slot / 64], bit, memory_order_release);
+    else
+        atomic_fetch_and_explicit(&a->header->live[slot / 64], ~bit, memory_order_release);
+}
+
+void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
+{
+    struct ipc_arena *a = &l->arena;
+    struct ipc_slot *s = &a->slots[slot];
+    if (atomic_load_explicit(&s->state, memory_order_acquire) == IPC_SLOT_FREE)
+        return;
+    if (atomic_exchange_explicit(&s->state, IPC_SLOT_DEAD, memory_order_acq_rel) == IPC_SLOT_LIVE)
+        atomic_fetch_add_explicit(&s->gen, 1, memory_order_release);
+    set_live(a, slot, false);
+    atomic_store_explicit(&s->bell, IPC_AWAKE, memory_order_relaxed);
+    ipc_clear_waiter(a, slot);
+
+    visit_entries(l, finish_taking, &slot);
+    if (!reclaim_all(l, slot))
+        return;
+    free_orphans(l);
+    ipc_drain(l, slot, HR_REASON_STALE, true);
+    ipc_interest_clear(a, slot);
+    /* It may have been sweeping: let somebody look again. */
+    atomic_store_explicit(&a->header->has_limbo, 1, memory_order_release);
+    atomic_store_explicit(&s->flags, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->state, IPC_SLOT_FREE, memory_order_release);
+    ipc_ring_all(l);
+}
+
+/* Waits until the process behind `pidfd` has ended. */
+static bool has_ended(int pidfd)
+{
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    return poll(&p, 1, FENCE_MS) == 1;
+}
+
+/* From another pid namespace: does nobody hold the slot's bell? */
+static bool bell_is_free(const struct ipc_layer *l, uint32_t slot)
+{
+    char name[24];
+    snprintf(name, sizeof name, "bell.%u", slot);
+    int fd = openat(l->dir_fd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    bool is_free = fd < 0 ? errno == ENOENT : flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_free;
+}
+
+/* Does the process have our arena mapped? One that has exec'd since has not. */
+static bool maps_arena(const struct ipc_layer *l, pid_t pid)
+{
+    char path[32], line[512];
+    snprintf(path, sizeof path, "/proc/%ld/maps", (long)pid);
+    FILE *maps = fopen(path, "re");
+    bool found = false;
+    while (maps && !found && fgets(line, sizeof line, maps)) {
+        unsigned major, minor;
+        unsigned long long inode;
+        found = sscanf(line, "%*s %*s %*s %x:%x %llu", &major, &minor, &inode) == 3 &&
+                inode == l->arena_ino && makedev(major, minor) == l->arena_dev;
+    }
+    if (maps)
+        fclose(maps);
+    return found || !maps; /* not to be seen: assume the worst */
+}
+
+/* Makes sure that the slot's process, whose lock is free, writes no more: it
+ * may have lost the lock by a stray close() and live on. */
+static bool fence(const struct ipc_layer *l, uint32_t slot)
+{
+    const struct ipc_slot *s = &l->arena.slots[slot];
+    if (s->pid_namespace != hr_process_pid_namespace())
+        return bell_is_free(l, slot);
+    int pidfd = hr_process_pidfd((pid_t)s->pid);
+    if (pidfd < 0)
+        return errno == ESRCH;
+    bool is_dead =
+        hr_process_start_time((pid_t)s->pid) != s->start_time || !maps_arena(l, (pid_t)s->pid);
+    if (!is_dead && (pid_t)s->pid != getpid())
+        is_dead = hr_process_pidfd_kill(pidfd, SIGKILL) < 0 ? errno == ESRCH : has_ended(pidfd);
+    close(pidfd);
+    return is_dead;
+}
+
+static bool looks_dead(const struct ipc_layer *l, uint32_t slot)
+{
+    return atomic_load_explicit(&l->arena.slots[slot].state, memory_order_acquire) !=
+               IPC_SLOT_FREE &&
+           !ipc_lock_is_held(l->lock, slot);
+}
+
+bool ipc_bury_locked(struct ipc_layer *l, uint32_t slot)
+{
+    if (!looks_dead(l, slot))
+        return false;
+    if (!fence(l, slot)) {
+        ipc_poison(&l->arena, IPC_POISON_FENCE);
+        return false;
+    }
+    l->has_admin = true;
+    ipc_recover_slot(l, slot);
+    l->has_admin = false;
+    atomic_fetch_add_explicit(&l->arena.header->n_recovered, 1, memory_order_relaxed);
+    return true;
+}
+
+bool ipc_bury(struct ipc_layer *l, uint32_t slot)
+{
+    if (!looks_dead(l, slot) || ipc_lock_admin(l->lock, 100 * HR_MS))
+        return false;
+    bool is_buried = ipc_bury_locked(l, slot);
+    ipc_unlock_admin(l->lock);
+    return is_buried;
+}
+
+/* ---- sweeping */
+
+/* A message that the layer holds: due, or to be handed back once more. */
+static void take_up(struct ipc_layer *l, uint32_t number, struct ipc_word w, hr_time now)
+{
+    struct ipc_block *block = ipc_block_at(&l->arena, number);
+    if (w.flags & IPC_DELAYED && atomic_load_explicit(&block->taken, memory_order_relaxed) > now) {
+        atomic_store_explicit(&l->arena.header->has_limbo, 1, memory_order_release);
+        return;
+    }
+    struct ipc_word ours = w;
+    ours.owner = l->layer.slot + 1;
+    ours.flags = IPC_RETURNING;
+    if (ipc_word_cas(&l->arena, number, w, ours))
+        hand_back(l, number);
+}
+
+static void sweep_limbo(struct ipc_layer *l, hr_time now)
+{
+    if (!atomic_exchange_explicit(&l->arena.header->has_limbo, 0, memory_order_acq_rel))
+        return;
+    for (uint32_t i = 0; i < l->arena.n_blocks; i++) {
+        struct ipc_word w = ipc_word_load(&l->arena, i);
+        if (w.owner == IPC_OWNER_LAYER)
+            take_up(l, i, w, now);
+    }
+}
+
+/* Takes leases of at-least-once channels from holders that had them too long. */
+static void sweep_leases(struct ipc_layer *l, hr_time now)
+{
+    struct ipc_arena *a = &l->arena;
+    if (!atomic_load_explicit(&a->header->has_leases, memory_order_relaxed))
+        return;
+    for (uint32_t i = 0; i < a->n_blocks; i++) {
+        struct ipc_word w = ipc_word_load(a, i);
+        if (!(w.flags & IPC_LEASED) || w.owner == IPC_FREE || w.owner > a->n_slots)
+            continue;
+        struct ipc_block *block = ipc_block_at(a, i);
+        uint32_t queue = block->queue;
+        if (queue >= a->n_queues || queue < a->n_slots || block->reply_slot_gen != 0)
+            continue;
+        uint32_t lease = atomic_load_explicit(&a->queues[queue].lease_ms, memory_order_relaxed);
+        if (lease == 0 ||
+            now - atomic_load_explicit(&block->taken, memory_order_relaxed) < lease * HR_MS)
+            continue;
+        struct ipc_word ours = w;
+        ours.tries++;
+        ours.flags = IPC_RETURNING;
+        ours.owner = l->layer.slot + 1;
+        if (ipc_word_cas(a, i, w, ours))
+            ipc_return_lease(l, i, HR_REASON_TIMEOUT);
+    }
+}
+
+/* A channel's account of bytes drifts when a process dies between its two
+ * steps. Whenever the channel is empty, and was at the last sweep with nothing
+ * sent since, the account is 0. */
+static void heal_bytes(const struct ipc_ring *ring)
+{
+    struct ipc_queue *q = ring->queue;
+    int64_t tail = (int64_t)atomic_load_explicit(&q->tail, memory_order_acquire);
+    int64_t bytes = atomic_load_explicit(&q->bytes, memory_order_relaxed);
+    if (bytes == 0 || !ipc_queue_is_empty(ring))
+        return;
+    if (atomic_exchange_explicit(&q->idle_mark, tail, memory_order_relaxed) == tail)
+        atomic_compare_exchange_strong_explicit(&q->bytes, &bytes, 0, memory_order_relaxed,
+                                                memory_order_relaxed);
+}
+
+static void sweep_channels(struct ipc_layer *l, hr_time now)
+{
+    struct ipc_arena *a = &l->arena;
+    uint32_t n = atomic_load_explicit(&a->header->n_channels, memory_order_acquire);
+    for (uint32_t i = 1; i < n && i < a->geometry.n_channels; i++) {
+        struct ipc_ring ring;
+        if (!ipc_ring_of(a, a->n_slots + i, &ring))
+            continue;
+        heal_bytes(&ring);
+        for (int k = 0; k < SWEEP_EXPIRED && ipc_drop_expired(l, a->n_slots + i, now); k++)
+            ;
+    }
+}
+
+static void sweep_deaths(struct ipc_layer *l)
+{
+    for (uint32_t word = 0; word < 16; word++) {
+        uint64_t live = atomic_load_explicit(&l->arena.header->live[word], memory_order_acquire);
+        for (; live; live &= live - 1) {
+            uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(live);
+            if (slot < l->arena.n_slots && looks_dead(l, slot))
+                ipc_bury(l, slot);
+        }
+    }
+}
+
+void ipc_sweep(struct ipc_layer *l, hr_time now)
+{
+    if (now < l->next_sweep || ipc_is_poisoned(&l->arena))
+        return;
+    l->next_sweep = now + sweep_every;
+    ipc_group_collect(l, now);
+    ipc_watch_members(l);
+    /* One sweep for all. A clock that jumped (never CLOCK_MONOTONIC's) or a
+     * damaged mark must not stop them for ever. */
+    int64_t last = atomic_load_explicit(&l->arena.header->last_sweep, memory_order_relaxed);
+    if ((now - last < sweep_every && now >= last) ||
+        !atomic_compare_exchange_strong(&l->arena.header->last_sweep, &last, now))
+        return;
+    sweep_deaths(l);
+    sweep_limbo(l, now);
+    sweep_leases(l, now);
+    sweep_channels(l, now);
+}
