@@ -26,22 +26,13 @@ void hr_buf_fini(struct hr_buf *buf)
     *buf = (struct hr_buf){0};
 }
 
-static void buf_to_front(struct hr_buf *buf)
-{
-    size_t len = hr_buf_len(buf);
-    if (buf->start > 0 && len > 0)
-        memmove(buf->data, buf->data + buf->start, len);
-    buf->start = 0;
-    buf->end = len;
-}
-
 static int buf_grow(struct hr_buf *buf, size_t n)
 {
     size_t len = hr_buf_len(buf);
     if (n > SIZE_MAX / 2 - len) /* so that doubling cannot wrap */
         return hr_raise(HR_ERR_NOMEM);
 
-    size_t cap = buf->cap > BUF_MIN ? buf->cap : BUF_MIN;
+    size_t cap = buf->data ? buf->cap * 2 : BUF_MIN;
     while (cap < len + n)
         cap *= 2;
     uint8_t *data = hr_realloc(buf->data, cap);
@@ -52,18 +43,30 @@ static int buf_grow(struct hr_buf *buf, size_t n)
     return 0;
 }
 
+static int buf_make_room(struct hr_buf *buf, size_t n)
+{
+    size_t len = hr_buf_len(buf);
+    bool fits = buf->data && n <= buf->cap - len && len <= buf->start;
+    if (!fits) {
+        int r = buf_grow(buf, n);
+        if (r < 0)
+            return hr_trace(r);
+    }
+    if (buf->start > 0) {
+        memmove(buf->data, buf->data + buf->start, len);
+        buf->start = 0;
+        buf->end = len;
+    }
+    return 0;
+}
+
 int hr_buf_reserve(struct hr_buf *buf, size_t n, uint8_t **out)
 {
     hr_dassert(buf->start <= buf->end && buf->end <= buf->cap);
     if (n > buf->cap - buf->end || !buf->data) {
-        size_t len = hr_buf_len(buf);
-        bool fits = buf->data && n <= buf->cap - len && len <= buf->start;
-        if (!fits) {
-            int r = buf_grow(buf, n);
-            if (r < 0)
-                return hr_trace(r);
-        }
-        buf_to_front(buf);
+        int r = buf_make_room(buf, n);
+        if (r < 0)
+            return hr_trace(r);
     }
     *out = buf->data + buf->end;
     return 0;

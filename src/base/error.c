@@ -83,7 +83,7 @@ const char *hr_reason_name(enum hr_reason reason)
     return (unsigned)reason < HR_N_REASONS ? names[reason] : "unknown";
 }
 
-int hr_error_note(int error, int is_new, const char *file, int line, const char *function)
+void hr_error_note(int error, bool is_new, const char *file, int line, const char *function)
 {
     hr_assert(error < 0);
     /* An error that was not raised here (it comes from foreign code) begins its trace as it is
@@ -94,7 +94,6 @@ int hr_error_note(int error, int is_new, const char *file, int line, const char 
         trace.saved_errno = errno;
     }
     trace.hops[trace.n_hops++ % TRACE_HOPS] = (struct trace_hop){file, function, line};
-    return error;
 }
 
 /* The compiler's paths depend on the build directory; their last part does not. */

@@ -10,19 +10,27 @@
 #ifndef HR_BASE_ERROR_H
 #define HR_BASE_ERROR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <headrace/error.h>
 
 /* `return hr_raise(HR_ERR_NOMEM);` starts a new trace. */
-#define hr_raise(error) hr_error_note((error), 1, __FILE__, __LINE__, __func__)
+#define hr_raise(error) hr_error_raise((error), __FILE__, __LINE__, __func__)
 /* `return hr_trace(r);` adds a hop when r is negative; passes every value. */
 #define hr_trace(r) hr_error_pass((r), __FILE__, __LINE__, __func__)
 
-int hr_error_note(int error, int is_new, const char *file, int line, const char *function);
+void hr_error_note(int error, bool is_new, const char *file, int line, const char *function);
+static inline int hr_error_raise(int error, const char *file, int line, const char *function)
+{
+    hr_error_note(error, true, file, line, function);
+    return error;
+}
 static inline int hr_error_pass(int r, const char *file, int line, const char *function)
 {
-    return r < 0 ? hr_error_note(r, 0, file, line, function) : r;
+    if (r < 0)
+        hr_error_note(r, false, file, line, function);
+    return r;
 }
 
 /* Writes the trace as one line, "HR_ERR_SYS (ENOSPC) at a.c:12 f, b.c:3 g",

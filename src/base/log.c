@@ -126,6 +126,7 @@ enum escape_input { RAW, ESCAPED /* escapes in it stay as they are */ };
  * does not fit is replaced by "...". Returns the bytes written. */
 static size_t escape(char *out, size_t room, struct hr_str text, enum escape_input input)
 {
+    static const char dots[3] = {'.', '.', '.'};
     size_t len = 0;
     while (text.len > 0) {
         size_t taken = 0;
@@ -142,12 +143,12 @@ static size_t escape(char *out, size_t room, struct hr_str text, enum escape_inp
             size = strlen(escaped);
         }
         bool is_last = taken == text.len;
-        size_t left = room - len - (is_last ? 0 : 3);
+        size_t left = room - len - (is_last ? 0 : sizeof dots);
         if (size > left) {
-            size = is_plain(*piece) ? room - len - 3 : 0;
+            size = is_plain(*piece) ? room - len - sizeof dots : 0;
             memcpy(out + len, piece, size);
-            memcpy(out + len + size, "...", 3);
-            return len + size + 3;
+            memcpy(out + len + size, dots, sizeof dots);
+            return len + size + sizeof dots;
         }
         memcpy(out + len, piece, size);
         len += size;

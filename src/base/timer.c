@@ -66,7 +66,7 @@ static void wheel_unlink(struct hr_wheel *wheel, struct hr_timer *timer)
         return; /* a neighbour, or the head of a slot that holds more */
 
     size_t index = (size_t)(head - &wheel->slots[0][0]);
-    hr_dassert(index < HR_WHEEL_LEVELS * HR_WHEEL_SLOTS);
+    hr_dassert(index < (size_t)HR_WHEEL_LEVELS * HR_WHEEL_SLOTS);
     wheel->occupied[index / HR_WHEEL_SLOTS] &= ~((uint64_t)1 << index % HR_WHEEL_SLOTS);
 }
 
