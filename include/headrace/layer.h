@@ -47,7 +47,7 @@ enum {
     HR_LAYER_MAX_MESSAGE = 16 << 20, /* and at most an eighth of the arena */
     HR_LAYER_MAX_LISTENS = 64,       /* names and globs one member listens to */
     HR_RECORD_KEY_MAX = 63,          /* bytes in a record's key */
-    HR_RECORD_MAX = 1984,            /* bytes in a record */
+    HR_RECORD_MAX = 1976,            /* bytes in a record */
 };
 
 struct hr_layer;
@@ -106,7 +106,7 @@ enum hr_role {
 struct hr_geometry_row {
     uint32_t n_slots;
     uint32_t inbox;       /* messages, a power of two, at least 64 */
-    uint32_t connections; /* addresses */
+    uint32_t connections; /* addresses, the control address included; at least 2 */
     uint32_t interests;   /* groups told apart, a power of two */
 };
 
@@ -179,7 +179,7 @@ struct hr_send_options {
     uint32_t seq;             /* travels with it, comes back with a lost lease */
     uint32_t attempts;        /* deliveries that were tried before this one */
     hr_time expires_in;       /* 0: the channel's default; HR_NEVER */
-    hr_time delay;            /* deliver not before that */
+    hr_time delay;            /* deliver not before that; its age counts from then */
     bool is_control;          /* may use the reserve of blocks and inbox room */
     struct hr_ticket *ticket; /* receives the ticket of a leased send, may be NULL */
     hr_send_done_fn done;     /* after PENDING only */

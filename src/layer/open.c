@@ -44,6 +44,22 @@ static const struct hr_layer_impl *find_implementation(struct hr_str scheme)
     return NULL;
 }
 
+static bool is_power_of_two(uint32_t n)
+{
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
+static bool geometry_ok(const struct hr_geometry *geometry)
+{
+    bool is_ok = geometry->n_channels >= 2 && geometry->bytes >= 64 << 10;
+    for (int role = HR_ROLE_SERVER; role < HR_ROLE_OBSERVER; role++) {
+        const struct hr_geometry_row *row = &geometry->role[role];
+        is_ok = is_ok && row->inbox >= 64 && is_power_of_two(row->inbox) && row->connections >= 2 &&
+                is_power_of_two(row->interests);
+    }
+    return is_ok;
+}
+
 static int open_url(const char *url, const struct hr_layer_options *options, struct hr_layer **out)
 {
     struct hr_str where = hr_str_of(url), scheme = {0};
@@ -57,6 +73,13 @@ static int open_url(const char *url, const struct hr_layer_options *options, str
     }
     if ((unsigned)options->role > HR_ROLE_OBSERVER) {
         hr_layer_explain("%s: %d is no role", url, (int)options->role);
+        return hr_raise(HR_ERR_INVALID);
+    }
+    if (options->geometry && !geometry_ok(options->geometry)) {
+        hr_layer_explain(
+            "%s: the geometry is not possible: inboxes and interests are powers of two, "
+            "inboxes at least 64, connections at least 2",
+            url);
         return hr_raise(HR_ERR_INVALID);
     }
 

@@ -51,7 +51,7 @@ static int take_slot(struct hr_mem_member *member, const struct hr_layer_options
 static int make_room(struct hr_mem_member *member, const struct hr_geometry_row *row)
 {
     member->max_inbox = row->inbox;
-    member->max_conns = row->connections + 1; /* and the control address */
+    member->max_conns = row->connections;
     member->channels =
         hr_calloc(member->store->geometry.n_channels, sizeof(struct hr_mem_channel *));
     member->conns = hr_calloc(CONNS_AT_FIRST, sizeof *member->conns);
