@@ -46,15 +46,15 @@ enum utf8_class {
 #define X4(c) c, c, c, c
 #define X16(c) X4(c), X4(c), X4(c), X4(c)
 #define X64(c) X16(c), X16(c), X16(c), X16(c)
+/* clang-format off */
 static const uint8_t utf8_classes[256] = {
-    X64(ASCII), X64(ASCII),                                                      /* 00..7F */
-    X16(C80),   X16(C90),   X16(CA0), X16(CA0),                                  /* 80..BF */
-    BAD,        BAD,        L2,       L2,       X4(L2), X4(L2), X4(L2), X16(L2), /* C0..DF */
-    LE0,        L3,         L3,       L3,       X4(L3), X4(L3), L3,     LED,
-    L3,         L3, /* E0..EF */
-    LF0,        L4,         L4,       L4,       LF4,    BAD,    BAD,    BAD,
-    X4(BAD),    X4(BAD), /* F0..FF */
+    X64(ASCII), X64(ASCII),                                  /* 00..7F */
+    X16(C80), X16(C90), X16(CA0), X16(CA0),                  /* 80..BF */
+    BAD, BAD, L2, L2, X4(L2), X4(L2), X4(L2), X16(L2),       /* C0..DF */
+    LE0, L3, L3, L3, X4(L3), X4(L3), L3, LED, L3, L3,        /* E0..EF */
+    LF0, L4, L4, L4, LF4, BAD, BAD, BAD, X4(BAD), X4(BAD),   /* F0..FF */
 };
+/* clang-format on */
 
 /* ALL_BAD leads from every state to NEXT_NONE; GO changes that for one state. */
 #define AT(state, next) ((uint64_t)(next) << (state))

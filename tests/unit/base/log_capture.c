@@ -12,7 +12,8 @@ static int capture_fd = -1;
 
 void log_capture(enum hr_log_format format, enum hr_log_level least)
 {
-    capture_fd = memfd_create("log", MFD_CLOEXEC);
+    if (capture_fd < 0)
+        capture_fd = memfd_create("log", MFD_CLOEXEC);
     assert_true(capture_fd >= 0);
     hr_log_init(capture_fd, format, least);
 }

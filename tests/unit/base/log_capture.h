@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-/* Sends the log into a file that log_take() reads. */
+/* Sends the log into a file that log_take() reads. May be called again to change the settings. */
 void log_capture(enum hr_log_format format, enum hr_log_level least);
 /* What was written since the last take. Lent until the next. */
 const char *log_take(void);

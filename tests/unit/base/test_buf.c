@@ -61,6 +61,18 @@ static void consumed_room_is_used_before_more_is_taken(void **state)
     hr_buf_fini(&buf);
 }
 
+static void a_long_rest_is_not_moved_to_gain_a_little_room(void **state)
+{
+    (void)state;
+    struct hr_buf buf = {0};
+    char piece[1000] = {0};
+    assert_int_equal(hr_buf_append(&buf, piece, sizeof piece), 0);
+    hr_buf_consume(&buf, 100);
+    assert_int_equal(hr_buf_append(&buf, piece, 100), 0);
+    assert_int_equal(buf.cap, 2048);
+    hr_buf_fini(&buf);
+}
+
 static void a_reserve_lends_all_it_promised(void **state)
 {
     (void)state;
@@ -118,6 +130,8 @@ static void printf_fits_any_length(void **state)
         assert_int_equal(hr_buf_printf(&buf, "%*s", widths[i], ""), 0);
         expected += (size_t)widths[i];
         assert_int_equal(hr_buf_len(&buf), expected);
+        for (size_t j = 0; j < expected; j++)
+            assert_int_equal(hr_buf_ptr(&buf)[j], ' ');
     }
     assert_int_equal(hr_buf_printf(&buf, "%s=%d", "status", 200), 0);
     assert_memory_equal(hr_buf_ptr(&buf) + expected, "status=200", 10);
@@ -163,6 +177,7 @@ int test_buf(void)
         cmocka_unit_test(what_is_appended_is_consumed_in_order),
         cmocka_unit_test(room_grows_by_doubling_from_512),
         cmocka_unit_test(consumed_room_is_used_before_more_is_taken),
+        cmocka_unit_test(a_long_rest_is_not_moved_to_gain_a_little_room),
         cmocka_unit_test(a_reserve_lends_all_it_promised),
         cmocka_unit_test(failed_growth_leaves_the_bytes),
         cmocka_unit_test(a_length_that_wraps_is_out_of_memory),

@@ -162,6 +162,7 @@ static void percent_decoding_works_in_place_and_refuses_broken_escapes(void **st
         check_decode(broken[i], false, NULL);
 
     char nul;
+    assert_int_equal(hr_str_percent_decode((struct hr_str){"%41", 2}, false, &nul), -1);
     assert_int_equal(hr_str_percent_decode(HR_LIT("%00"), false, &nul), 1);
     assert_int_equal(nul, 0);
 }

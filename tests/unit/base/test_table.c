@@ -104,6 +104,10 @@ static void behaves_like_an_array_of_pairs(void **state)
             model_check(&m);
     }
     assert_true(m.table.n_slots <= 2048);
+    for (size_t i = 0; i < N_KEYS; i++)
+        assert_ptr_equal(hr_table_remove(&m.table, model_key(&m, i)), m.values[i]);
+    assert_int_equal(m.table.n_used, 0);
+    assert_int_equal(m.table.n_dead, 0);
     hr_table_fini(&m.table);
     assert_int_equal(hr_alloc_live(), before);
 }

@@ -57,6 +57,21 @@ static void a_timer_fires_in_the_tick_after_its_due_time_and_once(void **state)
     }
 }
 
+static void what_is_due_already_fires_at_the_next_tick(void **state)
+{
+    (void)state;
+    for (hr_time late = 0; late < 3 * TICK; late += TICK / 2)
+        for (hr_time now = 1000 * TICK; now <= 1001 * TICK; now += TICK / 4) {
+            struct hr_wheel wheel;
+            struct alarm alarm = {0};
+            hr_wheel_init(&wheel, now);
+            hr_wheel_start(&wheel, &alarm.timer, now - late, on_alarm);
+            assert_true(hr_wheel_next(&wheel) == (now / TICK + 1) * TICK);
+            hr_wheel_run(&wheel, (now / TICK + 1) * TICK);
+            assert_int_equal(alarm.n_fired, 1);
+        }
+}
+
 static void following_next_reaches_every_timer_with_few_runs(void **state)
 {
     (void)state;
@@ -281,6 +296,7 @@ int test_timer(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_fires_in_the_tick_after_its_due_time_and_once),
+        cmocka_unit_test(what_is_due_already_fires_at_the_next_tick),
         cmocka_unit_test(following_next_reaches_every_timer_with_few_runs),
         cmocka_unit_test(a_stopped_timer_never_fires),
         cmocka_unit_test(a_stopped_timer_leaves_no_run_behind),
