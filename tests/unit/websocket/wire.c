@@ -50,12 +50,12 @@ static const char *wire_string(const struct wire_case *c, const char *at, struct
     char *end;
 
     for (at++; *at != '"'; at++) {
-        char byte = *at;
+        uint8_t byte = (uint8_t)*at;
         if (byte == '\0')
             wire_fail(c, "no closing quote", at);
         if (byte == '\\' && at[1] == 'x') {
             char digits[3] = {at[2], at[2] ? at[3] : '\0', '\0'};
-            byte = (char)strtoul(digits, &end, 16);
+            byte = (uint8_t)strtoul(digits, &end, 16);
             if (end != digits + 2)
                 wire_fail(c, "bad escape", at);
             at += 3;
