@@ -68,8 +68,8 @@ struct hr_worker_config {
     uint32_t max_kept;     /* 1024; contexts open at once, then nothing new is taken */
 
     /* Called once, on the loop, when the worker has ended and holds nothing
-     * any more: 0, or the outcome that ended it. hr_worker_close() may be
-     * called from it. NULL: nobody wants to know. */
+     * any more: 0, or the outcome that ended it. It may close this worker,
+     * not another on the same loop. NULL: nobody wants to know. */
     void (*ended)(struct hr_worker *worker, void *arg, int outcome);
     void *arg;
 };
@@ -96,9 +96,13 @@ void hr_worker_close(struct hr_worker *worker);
 HR_MUST_CHECK int hr_worker_run(const struct hr_worker_config *config);
 
 /* On SIGSEGV, SIGBUS, SIGABRT, SIGFPE and SIGILL one line on stderr says what
- * was in hand ("crash signal=SIGSEGV pool=chat worker=chat.3
- * channel=websocket.receive path=/chat connection=51 function=..."), then a
- * backtrace, and the signal is raised again. hr_worker_run() installs it. */
+ * was in hand, then a backtrace, and the signal takes its default action:
+ *
+ *   crash signal=SIGSEGV pool=chat worker=chat.3 channel=websocket.receive
+ *   path=/chat connection=51 function=say at=chat.c:23
+ *
+ * (one line; values hold no spaces; pairs that are not known are left out).
+ * hr_worker_run() installs it. */
 void hr_worker_catch_crashes(void);
 
 #endif /* HR_WORKER_RUNTIME_H */
