@@ -206,6 +206,20 @@ const char *hr_log_quote(char out[HR_LOG_QUOTED_MAX], struct hr_str value)
 
 /* ---- lines */
 
+enum { DECIMAL_MAX = 24 };
+
+/* Writes the number to the end of `out`, with a NUL; gives its first digit. A quarter of snprintf's
+ * time, four times a line of the access log. */
+static char *decimal(char out[DECIMAL_MAX], uint64_t value)
+{
+    char *at = out + DECIMAL_MAX - 1;
+    *at = '\0';
+    do
+        *--at = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    return at;
+}
+
 static size_t line_room(const struct hr_logline *line)
 {
     return sizeof line->buf - LINE_RESERVE - line->len;
@@ -220,6 +234,11 @@ static void line_put(struct hr_logline *line, const char *text, size_t len)
     }
     memcpy(line->buf + line->len, text, len);
     line->len += len;
+}
+
+static void line_put_text(struct hr_logline *line, const char *text)
+{
+    line_put(line, text, strlen(text));
 }
 
 /* Appends the date and time of `now`; converted once a second and thread. */
@@ -244,10 +263,11 @@ static void line_put_time(struct hr_logline *line, hr_time now)
         last.second = second;
         last.is_json = line->is_json;
     }
-    char ms[8];
-    int n = snprintf(ms, sizeof ms, ".%03u", (unsigned)(now / HR_MS % 1000));
-    line_put(line, last.text, strlen(last.text));
-    line_put(line, ms, (size_t)n);
+    char ms[DECIMAL_MAX];
+    line_put_text(line, last.text);
+    line_put(line, ".", 1);
+    /* 1000 more, for the leading zeros. */
+    line_put_text(line, decimal(ms, (uint64_t)(now / HR_MS % 1000 + 1000)) + 1);
 }
 
 void hr_logline_begin(struct hr_logline *line, enum hr_event event)
@@ -258,21 +278,23 @@ void hr_logline_begin(struct hr_logline *line, enum hr_event event)
     line->is_json = hr_log_is_json();
 
     enum hr_log_level level = events[event].level;
-    const char *word = events[event].word, *level_word = levels[level].word;
-    char head[96];
-    int n;
     if (line->is_json) {
-        line_put(line, "{\"ts\":\"", 7);
+        line_put_text(line, "{\"ts\":\"");
         line_put_time(line, hr_time_wall());
-        n = snprintf(head, sizeof head, "Z\",\"level\":\"%s\",\"event\":\"%s\"", level_word, word);
-    } else {
-        bool has_colour = atomic_load_explicit(&log_colour, memory_order_relaxed);
-        line_put_time(line, hr_time_wall());
-        n = snprintf(head, sizeof head, " %s%s%s %s", has_colour ? levels[level].colour : "",
-                     level_word, has_colour ? "\033[0m" : "", word);
+        line_put_text(line, "Z\",\"level\":\"");
+        line_put_text(line, levels[level].word);
+        line_put_text(line, "\",\"event\":\"");
+        line_put_text(line, events[event].word);
+        line_put_text(line, "\"");
+        return;
     }
-    hr_assert(n > 0 && (size_t)n < sizeof head);
-    line_put(line, head, (size_t)n);
+    bool has_colour = atomic_load_explicit(&log_colour, memory_order_relaxed);
+    line_put_time(line, hr_time_wall());
+    line_put_text(line, " ");
+    line_put_text(line, has_colour ? levels[level].colour : "");
+    line_put_text(line, levels[level].word);
+    line_put_text(line, has_colour ? "\033[0m " : " ");
+    line_put_text(line, events[event].word);
 }
 
 /* Appends ` key=` or `,"key":`. */
@@ -319,17 +341,23 @@ void hr_logline_str(struct hr_logline *line, const char *key, struct hr_str valu
 
 void hr_logline_int(struct hr_logline *line, const char *key, int64_t value)
 {
-    char text[24];
-    int n = snprintf(text, sizeof text, "%" PRId64, value);
-    line_put_bare(line, hr_str_of(key), (struct hr_str){text, (size_t)n});
+    char text[DECIMAL_MAX];
+    char *digits = decimal(text, value < 0 ? -(uint64_t)value : (uint64_t)value);
+    if (value < 0)
+        *--digits = '-';
+    line_put_bare(line, hr_str_of(key), hr_str_of(digits));
 }
 
 void hr_logline_ms(struct hr_logline *line, const char *key, hr_time value)
 {
-    hr_time tenths = value > 0 ? value / (HR_MS / 10) + (value % (HR_MS / 10) >= HR_MS / 20) : 0;
-    char text[32];
-    int n = snprintf(text, sizeof text, "%" PRId64 ".%d", tenths / 10, (int)(tenths % 10));
-    line_put_bare(line, hr_str_of(key), (struct hr_str){text, (size_t)n});
+    const hr_time tenth = HR_MS / 10;
+    hr_time tenths = value > 0 ? value / tenth + (value % tenth >= tenth / 2) : 0;
+    char text[DECIMAL_MAX + 2];
+    char *digits = decimal(text, (uint64_t)tenths / 10);
+    text[DECIMAL_MAX - 1] = '.'; /* where the NUL was */
+    text[DECIMAL_MAX] = (char)('0' + tenths % 10);
+    text[DECIMAL_MAX + 1] = '\0';
+    line_put_bare(line, hr_str_of(key), hr_str_of(digits));
 }
 
 static void line_write(const struct hr_logline *line)

@@ -2,15 +2,15 @@
  *
  * File descriptors are watched, not owned. All timers of a loop share one
  * wheel. Hooks run before and after each poll, which is how a channel layer
- * joins a loop (see hr_loop_attach_layer()).
+ * joins a loop.
  *
  * Threads: a loop belongs to one thread; hr_wake_send() alone may be called
  *          from any.
  * Memory:  hr_io, hr_signal, hr_wake and hr_child are the caller's; their
- *          memory may be reused only in the callback of their close. (A
- *          signal's close has none: its memory lives as long as the loop.)
- *          Of those that were never opened, or whose open failed, the memory
- *          is free, except hr_child.
+ *          memory may be reused only in the callback of their close. A
+ *          signal has none: its memory, opened or failed, lives as long as
+ *          the loop. A hr_io or hr_wake whose open failed needs no close; a
+ *          hr_child always does.
  */
 #ifndef HR_BASE_LOOP_H
 #define HR_BASE_LOOP_H
@@ -33,11 +33,11 @@ void hr_loop_turn(struct hr_loop *loop, bool may_wait);
 /* When this turn's sleep ended, in whole milliseconds. */
 hr_time hr_loop_now(const struct hr_loop *loop);
 uv_loop_t *hr_loop_uv(struct hr_loop *loop);
-/* What a libuv function returned (negative), raised as ours: HR_ERR_NOMEM, or HR_ERR_SYS and errno.
- */
+/* Raises what a libuv function returned: HR_ERR_NOMEM, or HR_ERR_SYS with errno set. */
 int hr_loop_error(int uv_error);
 
-/* ---- timers: struct hr_timer of base/timer.h, relative to hr_loop_now() */
+/* ---- timers: struct hr_timer of base/timer.h, relative to hr_loop_now(). Between turns that is
+ * brought up to date first; within a turn, a callback that computes for long makes them earlier. */
 void hr_loop_start_timer(struct hr_loop *loop, struct hr_timer *timer, hr_time delay,
                          hr_timer_fn fn);
 void hr_loop_stop_timer(struct hr_loop *loop, struct hr_timer *timer);

@@ -87,10 +87,24 @@ static uint64_t utf8_word(const uint8_t *at)
     return word;
 }
 
-/* Steps over ASCII, 32 bytes and then 8 bytes at a time. */
+static const uint64_t top_bits = 0x8080808080808080u;
+
+/* Are these `n` < 8 bytes ASCII? Two loads that overlap cover them: most strings of a message are
+ * this short. */
+static bool utf8_is_short_ascii(const uint8_t *at, size_t n)
+{
+    if (n >= 4) {
+        uint32_t first, last;
+        memcpy(&first, at, 4);
+        memcpy(&last, at + n - 4, 4);
+        return ((first | last) & (uint32_t)top_bits) == 0;
+    }
+    return n == 0 || ((at[0] | at[n / 2] | at[n - 1]) & 0x80) == 0;
+}
+
+/* Steps over ASCII: 32 bytes at a time, 8, and the rest. */
 static const uint8_t *utf8_skip_ascii(const uint8_t *at, const uint8_t *end)
 {
-    const uint64_t top_bits = 0x8080808080808080u;
 
     while (end - at >= 32) {
         uint64_t any = utf8_word(at) | utf8_word(at + 8) | utf8_word(at + 16) | utf8_word(at + 24);
@@ -100,7 +114,7 @@ static const uint8_t *utf8_skip_ascii(const uint8_t *at, const uint8_t *end)
     }
     while (end - at >= 8 && !(utf8_word(at) & top_bits))
         at += 8;
-    return at;
+    return end - at < 8 && utf8_is_short_ascii(at, (size_t)(end - at)) ? end : at;
 }
 
 bool hr_utf8_feed(uint32_t *state, const void *data, size_t len)

@@ -73,15 +73,17 @@ static void numbers_of_any_size_fit(void **state)
     hr_logline_begin(&line, HR_EV_REQUEST);
     hr_logline_int(&line, "a", INT64_MIN);
     hr_logline_int(&line, "b", INT64_MAX);
+    hr_logline_int(&line, "n", -1);
     hr_logline_ms(&line, "c", 0);
     hr_logline_ms(&line, "d", 49999);
     hr_logline_ms(&line, "e", 50000); /* half a tenth is rounded up */
     hr_logline_ms(&line, "f", -5);    /* clocks that disagree */
     hr_logline_ms(&line, "g", HR_NEVER);
     hr_logline_end(&line);
-    assert_string_equal(log_after_time(log_take()),
-                        "info request a=-9223372036854775808 b=9223372036854775807 c=0.0 d=0.0 "
-                        "e=0.1 f=0.0 g=9223372036854.8\n");
+    assert_string_equal(
+        log_after_time(log_take()),
+        "info request a=-9223372036854775808 b=9223372036854775807 n=-1 c=0.0 d=0.0 "
+        "e=0.1 f=0.0 g=9223372036854.8\n");
 }
 
 static void a_long_value_leaves_room_for_the_fields_after_it(void **state)
