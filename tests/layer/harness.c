@@ -10,6 +10,7 @@
 
 #include <headrace/message.h>
 
+#include "base/alloc.h"
 #include "layer/memory/memory.h"
 
 const char *suite_scheme = "memory:";
@@ -32,6 +33,7 @@ int case_setup(void **state)
     struct layer_case *c = calloc(1, sizeof *c);
     assert_non_null(c);
     c->geometry = &hr_geometry_default;
+    c->n_blocks_before = hr_alloc_live();
     if (is_memory()) {
         snprintf(c->url, sizeof c->url, "memory:case-%u", n_cases++);
     } else {
@@ -74,9 +76,11 @@ int case_teardown(void **state)
     struct layer_case *c = *state;
     while (c->n_members > 0)
         case_close(c, c->members[c->n_members - 1]);
+    int64_t n_leaked = hr_alloc_live() - c->n_blocks_before;
     if (c->directory[0])
         remove_directory(c->directory);
     free(c);
+    assert_int_equal(n_leaked, 0);
     return 0;
 }
 

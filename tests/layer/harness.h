@@ -39,6 +39,7 @@ struct layer_case {
     hr_time now;         /* then */
     struct hr_layer *members[CASE_MAX_MEMBERS];
     unsigned n_members;
+    int64_t n_blocks_before;            /* of the heap: a test that ends has given all back */
     const struct hr_geometry *geometry; /* of the layer, once its first member is opened */
 };
 
