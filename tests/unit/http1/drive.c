@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "http1/head.h"
 
 const struct hr_http1_limits drive_limits = {
     .max_head = 8192,
@@ -15,6 +16,7 @@ const struct hr_http1_limits drive_limits = {
 
 struct run {
     struct hr_http1 engine;
+    const struct hr_http1_limits *limits;
     FILE *out;
     FILE *body; /* pieces since the head */
     char *body_text;
@@ -39,6 +41,16 @@ void drive_put_escaped(FILE *out, struct hr_str bytes)
         else
             fputc(c, out);
     }
+}
+
+bool drive_has_line(const char *transcript, const char *line)
+{
+    size_t len = strlen(line);
+
+    for (const char *at = transcript, *end; (end = strchr(at, '\n')); at = end + 1)
+        if ((size_t)(end - at) == len && memcmp(at, line, len) == 0)
+            return true;
+    return false;
 }
 
 static void put_line(FILE *out, const char *what, struct hr_str value)
@@ -73,8 +85,40 @@ static void put_head(FILE *out, const struct hr_http1_request *request)
         drive_put_escaped(out, request->headers[i].value);
         fputc('\n', out);
     }
+}
+
+/* What http1.h promises of every request that gets through. */
+static void check_head(const struct hr_http1_request *request, const struct hr_http1_limits *limits)
+{
     hr_assert(request->has_body == (request->is_chunked || request->content_length > 0));
-    hr_assert(!(request->wants_websocket && (request->websocket_refusal || request->has_body)));
+    hr_assert(!request->is_chunked || request->content_length == 0);
+    hr_assert(request->content_length <= limits->max_body);
+    hr_assert(request->target.len > 0 && request->target.len <= limits->max_target);
+    hr_assert(request->raw_path.ptr[0] == '/' || hr_str_eq(request->raw_path, HR_LIT("*")));
+    hr_assert(!memchr(request->raw_path.ptr, '?', request->raw_path.len));
+    hr_assert(request->host.len > 0 ? hr_http1_host_ok(request->host) : request->minor == 0);
+    hr_assert(!request->wants_websocket || (request->minor == 1 && !request->has_body));
+    hr_assert(!request->wants_websocket || request->websocket_refusal == 0);
+    hr_assert(!request->expects_continue || (request->minor == 1 && request->has_body));
+    hr_assert(request->n_headers <= limits->max_headers + 1); /* a host from the target */
+    for (uint32_t i = 0; i < request->n_headers; i++) {
+        const struct hr_header *header = &request->headers[i];
+        hr_assert(hr_http1_header_ok(header->name, header->value));
+        hr_assert(hr_str_eq(hr_str_trim(header->value), header->value));
+        for (size_t j = 0; j < header->name.len; j++) {
+            char c = header->name.ptr[j];
+            hr_assert(c != '_' && !(c >= 'A' && c <= 'Z'));
+        }
+    }
+}
+
+static void check_body(const struct run *run)
+{
+    const struct hr_http1_request *request = hr_http1_request(&run->engine);
+
+    fflush(run->body);
+    hr_assert(run->body_len <= run->limits->max_body);
+    hr_assert(request->is_chunked || run->body_len == request->content_length);
 }
 
 /* Writes the body down once it is known to be all there is. */
@@ -104,6 +148,7 @@ static size_t feed_piece(struct run *run, const char *data, size_t len)
             hr_assert(n == len);
             return n;
         case HR_HTTP1_HEAD:
+            check_head(hr_http1_request(&run->engine), run->limits);
             put_head(run->out, hr_http1_request(&run->engine));
             run->body = open_memstream(&run->body_text, &run->body_len);
             break;
@@ -111,9 +156,9 @@ static size_t feed_piece(struct run *run, const char *data, size_t len)
             hr_assert(result.body.len > 0 && result.body.ptr >= data &&
                       result.body.ptr + result.body.len <= data + n);
             fwrite(result.body.ptr, 1, result.body.len, run->body);
-            fflush(run->body);
             break;
         case HR_HTTP1_END:
+            check_body(run);
             flush_body(run);
             fputs("end\n", run->out);
             run->is_over = hr_http1_request(&run->engine)->wants_websocket;
@@ -150,7 +195,7 @@ char *drive_run(const struct drive *drive)
     char *text = NULL;
     size_t text_len = 0, at = 0;
     uint64_t random = drive->seed;
-    struct run run = {.out = open_memstream(&text, &text_len)};
+    struct run run = {.limits = &drive->limits, .out = open_memstream(&text, &text_len)};
 
     hr_assert(run.out);
     hr_http1_init(&run.engine, &drive->limits);

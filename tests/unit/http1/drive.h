@@ -25,6 +25,7 @@
 #ifndef HR_TESTS_HTTP1_DRIVE_H
 #define HR_TESTS_HTTP1_DRIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,6 +51,9 @@ extern const struct hr_http1_limits drive_limits;
 /* Gives the transcript, to be freed with free(); aborts when a promise of
  * http1.h is broken that no transcript shows. */
 char *drive_run(const struct drive *drive);
+
+/* Does a transcript have this line? */
+bool drive_has_line(const char *transcript, const char *line);
 
 /* Writes bytes with \r, \n, \t, \\ and \xHH for what is not printable. */
 void drive_put_escaped(FILE *out, struct hr_str bytes);

@@ -14,7 +14,8 @@
  * begin with '#' are for people.
  *
  * Every case runs whole, byte by byte, and cut at random points; the
- * transcripts must be the same to the letter.
+ * transcripts must be the same to the letter. All files together must have a
+ * case for every row of refusals.def.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include <string.h>
 
 #include "drive.h"
+#include "http1/head.h"
 
 enum { N_RANDOM_CUTS = 12, MAX_EXPECTED = 64 };
 
@@ -38,6 +40,18 @@ struct wire_case {
 };
 
 static int n_cases, n_failed;
+
+/* The rows of refusals.def. Those that llhttp, strict, gets to first are tried in test_head.c. */
+static struct {
+    const char *text; /* as a transcript has it */
+    enum hr_http1_refusal refusal;
+    bool is_seen;
+} refusals[] = {
+#define HR_REFUSAL(name, status, reason, why)                                                      \
+    {"bad " #status " " reason, HR_HTTP1_REFUSED_##name, false},
+#include "http1/refusals.def"
+#undef HR_REFUSAL
+};
 
 static void fail(const struct wire_case *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -133,6 +147,29 @@ static void check_expected(const struct wire_case *c, const char *transcript)
         fail(c, "expected '%s'; it said:\n%s", c->expected[n], transcript);
 }
 
+static void note_refusals(const char *transcript)
+{
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+        refusals[i].is_seen |= drive_has_line(transcript, refusals[i].text);
+}
+
+/* A guard without a case is one that nobody would miss. */
+static void check_refusals(void)
+{
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        enum hr_http1_refusal refusal = refusals[i].refusal;
+        bool is_llhttps = refusal == HR_HTTP1_REFUSED_GRAMMAR || refusal == HR_HTTP1_REFUSED_NAME ||
+                          refusal == HR_HTTP1_REFUSED_LENGTH_TWICE ||
+                          refusal == HR_HTTP1_REFUSED_LENGTH_VALUE ||
+                          refusal == HR_HTTP1_REFUSED_LENGTH_AND_CODING ||
+                          refusal == HR_HTTP1_REFUSED_CODING_TWICE;
+        if (refusals[i].is_seen || is_llhttps || refusal == HR_HTTP1_REFUSED_DISAGREE)
+            continue;
+        fprintf(stderr, "no case has: %s\n", refusals[i].text);
+        n_failed++;
+    }
+}
+
 static void run_case(struct wire_case *c)
 {
     fclose(c->sent);
@@ -144,6 +181,7 @@ static void run_case(struct wire_case *c)
     c->drive.cut = DRIVE_WHOLE;
     char *whole = drive_run(&c->drive);
     check_expected(c, whole);
+    note_refusals(whole);
     for (uint64_t seed = 0; seed <= N_RANDOM_CUTS; seed++) {
         c->drive.cut = seed == 0 ? DRIVE_BYTES : DRIVE_RANDOM;
         c->drive.seed = seed;
@@ -221,6 +259,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         if (run_file(argv[i]) < 0)
             return 2;
+    check_refusals();
     printf("%d cases, %d failures\n", n_cases, n_failed);
     return n_cases == 0 || n_failed > 0;
 }
