@@ -263,7 +263,8 @@ static int prepare_slot(struct ipc_layer *l)
     l->free_connections = hr_alloc(row->connections * sizeof *l->free_connections);
     l->idle_interests = hr_calloc(row->interests, sizeof *l->idle_interests);
     l->sources = hr_alloc(sizeof *l->sources);
-    if (!l->free_connections || !l->idle_interests || !l->sources)
+    l->n_delayed = hr_calloc(l->arena.n_queues, sizeof *l->n_delayed);
+    if (!l->free_connections || !l->idle_interests || !l->sources || !l->n_delayed)
         return hr_raise(HR_ERR_NOMEM);
     l->sources[0] = (uint16_t)l->layer.slot;
     l->n_sources = 1;
@@ -341,6 +342,7 @@ static void release_process_part(struct ipc_layer *l)
     l->free_connections = hr_free(l->free_connections);
     l->idle_interests = hr_free(l->idle_interests);
     l->sources = hr_free(l->sources);
+    l->n_delayed = hr_free(l->n_delayed);
     l->members.left = NULL;
     hr_members_fini(&l->members);
 }

@@ -38,7 +38,9 @@ struct ipc_watch {
 
 enum { BELL_EVENT = UINT32_MAX };
 
-static const hr_time sleep_of_servers = 50 * HR_MS, sleep_of_others = HR_SECOND;
+/* While somebody's lease or a delayed message may end, and for servers always
+ * (they look for deaths); else only against wake-ups that a death swallowed. */
+static const hr_time short_sleep = 50 * HR_MS, long_sleep = HR_SECOND;
 
 /* ---- our own bell */
 
@@ -246,7 +248,12 @@ int ipc_prepare(struct hr_layer *layer, enum hr_receive_from from)
 
 hr_time ipc_poll_timeout(const struct hr_layer *layer)
 {
-    return layer->role == HR_ROLE_SERVER ? sleep_of_servers : sleep_of_others;
+    const struct ipc_header *h = ipc_of_const(layer)->arena.header;
+    return layer->role == HR_ROLE_SERVER ||
+                   atomic_load_explicit(&h->has_limbo, memory_order_relaxed) ||
+                   atomic_load_explicit(&h->has_leases, memory_order_relaxed)
+               ? short_sleep
+               : long_sleep;
 }
 
 /* ---- waking */

@@ -91,9 +91,6 @@ static void apply_policy(struct ipc_arena *a, struct ipc_queue *q, const struct 
     uint32_t ring = q->size_log2 ? UINT32_C(1) << q->size_log2 : UINT32_MAX;
     uint32_t most = p->max_messages < ring ? p->max_messages : ring;
     uint32_t flags = p->delivery == HR_AT_LEAST_ONCE ? IPC_QUEUE_LEASED : 0;
-    /* Small messages alone can then not reach max_bytes, and need no account. */
-    if (p->max_bytes < (uint64_t)most * ipc_class_payload(&a->classes[IPC_N_CLASSES - 1]))
-        flags |= IPC_QUEUE_COUNTS_BYTES;
     atomic_store_explicit(&q->max_messages, most, memory_order_relaxed);
     atomic_store_explicit(&q->max_bytes, p->max_bytes, memory_order_relaxed);
     atomic_store_explicit(&q->expiry_ms, as_ms(p->expiry), memory_order_relaxed);
@@ -215,6 +212,7 @@ int ipc_channel_get(struct ipc_layer *l, struct hr_str name, uint32_t *queue_out
         return hr_raise(HR_ERR_UNAVAILABLE);
     int r = ipc_channel_get_locked(l, name, queue_out);
     ipc_unlock_admin(l->lock);
+    ipc_ring_all(l); /* somebody may sleep on a glob that it matches */
     return r;
 }
 
@@ -287,7 +285,10 @@ bool ipc_channel_stats(struct hr_layer *layer, uint32_t index, struct hr_channel
             if (ipc_ring_of(a, slot, &ring))
                 add_flow(&ring, out);
     } else if (ipc_ring_of(a, a->n_slots + index, &ring)) {
+        uint32_t n_delayed = atomic_load_explicit(&q->n_delayed, memory_order_relaxed);
         add_flow(&ring, out);
+        out->depth += n_delayed;
+        out->n_sent += n_delayed;
         out->oldest = oldest_age(a, &ring);
         out->max_messages = ring.max_messages;
         out->max_bytes = atomic_load_explicit(&q->max_bytes, memory_order_relaxed);

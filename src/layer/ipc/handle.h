@@ -74,6 +74,7 @@ struct ipc_layer {
     /* group.c */
     struct hr_members members;
     uint64_t *idle_interests; /* interest words that had no member at the last collection */
+    uint16_t *n_delayed;      /* of each queue, while a sweep counts them */
     hr_time next_collection;
     hr_time next_sweep;
     bool has_admin; /* we hold the admin lock */
@@ -210,6 +211,8 @@ bool ipc_bury(struct ipc_layer *l, uint32_t slot);
 bool ipc_bury_locked(struct ipc_layer *l, uint32_t slot); /* admin lock held */
 /* Looks for deaths, ended leases, due messages, at most every 50 ms for the whole layer. */
 void ipc_sweep(struct ipc_layer *l, hr_time now);
+/* Drops the messages of a channel that are not yet due. */
+void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason);
 /* What becomes of a message whose lease was taken from its holder. `block` is
  * ours, RETURNING, its `tries` already counted. */
 void ipc_return_lease(struct ipc_layer *l, uint32_t block, enum hr_reason reason);

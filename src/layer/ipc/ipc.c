@@ -148,10 +148,16 @@ static uint64_t records_version(const struct hr_layer *layer)
 
 /* ---- the whole arena */
 
+static void flush_channel(struct ipc_layer *l, uint32_t queue)
+{
+    ipc_drain(l, queue, HR_REASON_FLUSHED, false);
+    ipc_drop_delayed(l, queue, HR_REASON_FLUSHED);
+}
+
 static void flush_all(struct ipc_layer *l, uint32_t n_channels)
 {
     for (uint32_t i = 1; i < n_channels; i++)
-        ipc_drain(l, l->arena.n_slots + i, HR_REASON_FLUSHED, false);
+        flush_channel(l, l->arena.n_slots + i);
     for (uint32_t slot = 0; slot < l->arena.n_slots; slot++) {
         const struct ipc_slot *s = &l->arena.slots[slot];
         struct hr_addr to = {.layer = l->layer.id, .slot = slot, .slot_gen = atomic_load(&s->gen)};
@@ -171,7 +177,7 @@ static int flush(struct hr_layer *layer, struct hr_str channel)
     if (channel.len > 0) {
         uint32_t queue = ipc_channel_find(&l->arena, channel);
         if (queue != IPC_NO_QUEUE && queue != ipc_inbox_counter(&l->arena))
-            ipc_drain(l, queue, HR_REASON_FLUSHED, false);
+            flush_channel(l, queue);
         return 0;
     }
     if (ipc_lock_admin(l->lock, IPC_ADMIN_PATIENCE_MS * HR_MS))

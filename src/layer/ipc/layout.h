@@ -105,7 +105,8 @@ struct ipc_queue {
     _Atomic int64_t idle_mark; /* sweeps: the tail seen empty last time, see ipc_heal_bytes() */
     _Alignas(IPC_LINE) _Atomic int64_t
         bytes; /* payload queued; senders add, receivers subtract; a death between heals */
-    _Atomic uint64_t n_full; /* anyone: these counters */
+    _Atomic uint32_t n_delayed; /* with the layer until due; senders add, every sweep counts anew */
+    _Atomic uint64_t n_full;    /* anyone: these counters */
     _Atomic uint64_t n_dropped[HR_N_REASONS];
     _Atomic uint64_t
         n_dropped_queued;    /* of those: were in the queue, so that head counts them too */
@@ -114,8 +115,7 @@ struct ipc_queue {
         waiters[16]; /* a bit per slot that wants its messages; its owner, or admin */
 };
 enum ipc_queue_flag {
-    IPC_QUEUE_LEASED = 1,       /* at-least-once */
-    IPC_QUEUE_COUNTS_BYTES = 2, /* max_bytes can be reached before max_messages small blocks */
+    IPC_QUEUE_LEASED = 1, /* at-least-once */
 };
 
 /* ---- channel names, by channel number; the directory finds a number by name */

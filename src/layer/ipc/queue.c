@@ -73,6 +73,34 @@ uint32_t ipc_queue_depth(const struct ipc_ring *ring)
     return (uint32_t)(depth < most ? depth : most);
 }
 
+bool ipc_queue_is_empty(const struct ipc_ring *ring)
+{
+    uint64_t head = atomic_load_explicit(&ring->queue->head, memory_order_acquire);
+    struct ipc_entry e =
+        ipc_entry_unpack(atomic_load_explicit(entry_at(ring, head), memory_order_acquire));
+    /* Anything but a free place is worth a take, which helps the head on if need be. */
+    return e.state == IPC_EMPTY && e.cycle == cycle_of(head, ring->log2);
+}
+
+/* Is the place at this position of the lap filled, taken or past? */
+static bool is_past(const struct ipc_ring *ring, uint64_t position, enum ipc_entry_state least)
+{
+    struct ipc_entry e =
+        ipc_entry_unpack(atomic_load_explicit(entry_at(ring, position), memory_order_acquire));
+    uint32_t cycle = cycle_of(position, ring->log2);
+    return (e.cycle == cycle && e.state >= least) || e.cycle == ((cycle + 1) & 0xFFFFFF);
+}
+
+void ipc_queue_straighten(const struct ipc_ring *ring)
+{
+    uint64_t tail = atomic_load_explicit(&ring->queue->tail, memory_order_acquire);
+    if (is_past(ring, tail, IPC_READY))
+        help(&ring->queue->tail, tail);
+    uint64_t head = atomic_load_explicit(&ring->queue->head, memory_order_acquire);
+    if (is_past(ring, head, IPC_TAKEN))
+        help(&ring->queue->head, head);
+}
+
 bool ipc_queue_peek(const struct ipc_ring *ring, uint64_t *entry_out)
 {
     uint64_t head = atomic_load_explicit(&ring->queue->head, memory_order_acquire);

@@ -50,11 +50,14 @@ void ipc_queue_release(const struct ipc_ring *ring, uint64_t position);
 /* The entry of the oldest message; false when there is none. */
 bool ipc_queue_peek(const struct ipc_ring *ring, uint64_t *entry_out);
 
-/* Messages in it, for limits and statistics. */
+/* Is there nothing to take? Asks the entry, not the cursors: a message counts
+ * from its commit on, even if its sender stopped before it moved the tail. */
+bool ipc_queue_is_empty(const struct ipc_ring *ring);
+
+/* Messages in it, by the cursors: for limits and statistics. */
 uint32_t ipc_queue_depth(const struct ipc_ring *ring);
-static inline bool ipc_queue_is_empty(const struct ipc_ring *ring)
-{
-    return ipc_queue_depth(ring) == 0;
-}
+
+/* Moves on the cursors that a death left behind. */
+void ipc_queue_straighten(const struct ipc_ring *ring);
 
 #endif /* HR_LAYER_IPC_QUEUE_H */

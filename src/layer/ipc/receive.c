@@ -152,7 +152,7 @@ static int take(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t only,
     atomic_store_explicit(&block->taken, now, memory_order_relaxed);
     ipc_word_store(&l->arena, out->at.block, out->word);
     ipc_queue_release(ring, out->at.position);
-    if (atomic_load_explicit(&ring->queue->flags, memory_order_relaxed) & IPC_QUEUE_COUNTS_BYTES)
+    if (ring->queue >= &l->arena.queues[l->arena.n_slots])
         atomic_fetch_sub_explicit(&ring->queue->bytes, out->block.len, memory_order_relaxed);
     return 0;
 }
@@ -380,9 +380,10 @@ int ipc_receive(struct hr_layer *layer, enum hr_receive_from from, struct hr_del
 static bool end_lease(struct ipc_layer *l, const struct hr_lease *lease, struct ipc_word to)
 {
     uint64_t number = lease->word[1];
-    if (number == 0 || number > l->arena.n_blocks)
+    struct ipc_word from = ipc_word_unpack(lease->word[0]);
+    if (number == 0 || number > l->arena.n_blocks || from.owner != l->layer.slot + 1)
         return false;
-    return ipc_word_cas(&l->arena, (uint32_t)number - 1, ipc_word_unpack(lease->word[0]), to);
+    return ipc_word_cas(&l->arena, (uint32_t)number - 1, from, to);
 }
 
 int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease)

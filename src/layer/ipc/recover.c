@@ -5,7 +5,7 @@
  *
  *   1. The slot is DEAD and its generation moves on: addresses to it are gone.
  *   2. Entries it had TAKEN and not released: label their blocks with it (the
- *      step it may have missed), release the entries.
+ *      step it may have missed), release the entries; move cursors on.
  *   3. List the blocks whose words name it.
  *   4. Mark every block that stands in a ring.
  *   5. What is listed, not marked and still labelled as it was, is the dead
@@ -75,83 +75,96 @@ static void give_up(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
     ipc_block_free(&l->arena, &l->finder, number);
 }
 
-/* To the dead letters: registered when the first message needs them. */
-static void bury_letter(struct ipc_layer *l, uint32_t number)
+/* Puts a message that we hold into its queue, or leaves it to the layer under
+ * the same flags. Until then a death leaves it flagged, to be put there again. */
+static void put_back(struct ipc_layer *l, uint32_t number, uint32_t flags)
 {
-    struct ipc_block *block = ipc_block_at(&l->arena, number);
-    char name[HR_NAME_MAX + 1];
-    uint32_t queue;
+    const struct ipc_block *block = ipc_block_at(&l->arena, number);
+    bool to_sender = block->kind == IPC_LEASE_LOST;
+    uint32_t queue = to_sender ? block->reply_slot : block->queue;
     struct ipc_ring ring;
-    ipc_dead_letter_name(&l->arena, block->queue, name);
-    int r = l->has_admin ? ipc_channel_get_locked(l, hr_str_of(name), &queue)
-                         : ipc_channel_get(l, hr_str_of(name), &queue);
-    ipc_count_drop(&l->arena, block->queue, HR_REASON_ATTEMPTS, false);
-    atomic_fetch_add_explicit(&l->arena.queues[block->queue].n_lost, 1, memory_order_relaxed);
-    if (r == 0 && ipc_ring_of(&l->arena, queue, &ring)) {
-        block->queue = (uint16_t)queue;
-        block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
-        block->expires_ms = 0;
-        if (ipc_post(l, queue, number, ring.max_messages) == 0)
-            return;
-        ipc_count_drop(&l->arena, queue, HR_REASON_QUEUE_FULL, false);
-    }
-    set_word(l, number, 0, l->layer.slot + 1);
-    ipc_block_free(&l->arena, &l->finder, number);
+    if (queue >= l->arena.n_queues || !ipc_ring_of(&l->arena, queue, &ring))
+        give_up(l, number, HR_REASON_STALE);
+    else if (ipc_post(l, queue, number, to_sender ? 0 : ring.max_messages))
+        leave_to_layer(l, number, flags);
+    else if (!to_sender && flags != IPC_DELAYED) /* whose bytes were never taken off */
+        atomic_fetch_add_explicit(&ring.queue->bytes, block->len, memory_order_relaxed);
 }
 
-/* Puts a message that is RETURNING where it belongs; its header says where. */
-static void hand_back(struct ipc_layer *l, uint32_t number)
+/* A lease with a reply address goes there, as it is, if it still stands. */
+static void return_to_sender(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
 {
     struct ipc_block *block = ipc_block_at(&l->arena, number);
-    bool to_sender = block->kind == IPC_LEASE_LOST;
     struct hr_addr to = {.layer = l->arena.layer_id,
                          .slot = block->reply_slot,
                          .slot_gen = block->reply_slot_gen,
                          .conn = block->reply_conn,
                          .conn_gen = block->reply_conn_gen};
-    struct ipc_ring ring;
-    uint32_t queue = to_sender ? to.slot : block->queue;
-    if ((to_sender && !ipc_addr_stands(&l->arena, &to)) || queue >= l->arena.n_queues ||
-        !ipc_ring_of(&l->arena, queue, &ring)) {
-        give_up(l, number,
-                block->reason && block->reason < HR_N_REASONS ? (enum hr_reason)block->reason
-                                                              : HR_REASON_STALE);
+    if (!ipc_addr_stands(&l->arena, &to)) {
+        give_up(l, number, HR_REASON_STALE);
         return;
     }
-    if (ipc_post(l, queue, number, to_sender ? 0 : ring.max_messages))
-        leave_to_layer(l, number, IPC_RETURNING);
+    block->reason = (uint8_t)reason;
+    block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
+    block->slot_gen = to.slot_gen;
+    block->conn = to.conn;
+    block->conn_gen = to.conn_gen;
+    block->expires_ms = 0;
+    block->kind = IPC_LEASE_LOST;
+    put_back(l, number, IPC_RETURNING);
+}
+
+/* To the dead letters, which are registered when the first message needs
+ * them. The lease flag goes first: with it gone and the queue still the old
+ * one, a successor of ours comes here again. */
+static void bury_letter(struct ipc_layer *l, uint32_t number)
+{
+    struct ipc_block *block = ipc_block_at(&l->arena, number);
+    char name[HR_NAME_MAX + 1];
+    uint32_t queue, from = block->queue;
+    block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
+    ipc_dead_letter_name(&l->arena, from, name);
+    int r = l->has_admin ? ipc_channel_get_locked(l, hr_str_of(name), &queue)
+                         : ipc_channel_get(l, hr_str_of(name), &queue);
+    if (r) {
+        give_up(l, number, HR_REASON_ATTEMPTS);
+        return;
+    }
+    ipc_count_drop(&l->arena, from, HR_REASON_ATTEMPTS, false);
+    atomic_fetch_add_explicit(&l->arena.queues[from].n_lost, 1, memory_order_relaxed);
+    block->expires_ms = 0;
+    block->queue = (uint16_t)queue;
+    put_back(l, number, IPC_RETURNING);
+}
+
+/* Where a RETURNING message belongs follows from its header alone, so that
+ * this may be done again by whoever finds it in a dead one's hands. */
+static void settle(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
+{
+    const struct ipc_block *block = ipc_block_at(&l->arena, number);
+    if (block->queue >= l->arena.n_queues) {
+        give_up(l, number, reason);
+        return;
+    }
+    const struct ipc_queue *q = &l->arena.queues[block->queue];
+    bool is_leased_queue = atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED;
+    uint32_t most = atomic_load_explicit(&q->attempts, memory_order_relaxed);
+    if (block->reply_slot_gen != 0)
+        return_to_sender(l, number, reason);
+    else if (is_leased_queue && (!(block->flags & IPC_BLOCK_LEASE) || block->attempts >= most))
+        bury_letter(l, number);
+    else if (is_leased_queue || !(block->flags & IPC_BLOCK_LEASE))
+        put_back(l, number, IPC_RETURNING);
+    else
+        give_up(l, number, reason); /* the channel has become at-most-once meanwhile */
 }
 
 void ipc_return_lease(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
 {
-    struct ipc_arena *a = &l->arena;
-    struct ipc_block *block = ipc_block_at(a, number);
-    if (block->queue >= a->n_queues) {
-        set_word(l, number, 0, l->layer.slot + 1);
-        ipc_block_free(a, &l->finder, number);
-        return;
-    }
-    block->reason = (uint8_t)reason;
-    if (block->reply_slot_gen != 0) {
-        block->kind = IPC_LEASE_LOST;
-        block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
-        block->slot_gen = block->reply_slot_gen;
-        block->conn = block->reply_conn;
-        block->conn_gen = block->reply_conn_gen;
-        block->expires_ms = 0;
-        hand_back(l, number);
-        return;
-    }
-    const struct ipc_queue *q = &a->queues[block->queue];
-    if (block->attempts < UINT8_MAX)
+    struct ipc_block *block = ipc_block_at(&l->arena, number);
+    if (block->reply_slot_gen == 0 && block->attempts < UINT8_MAX)
         block->attempts++;
-    uint32_t most = atomic_load_explicit(&q->attempts, memory_order_relaxed);
-    if (!(atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED))
-        give_up(l, number, reason);
-    else if (block->attempts >= most)
-        bury_letter(l, number);
-    else
-        hand_back(l, number);
+    settle(l, number, reason);
 }
 
 /* ---- what a ring holds */
@@ -200,6 +213,15 @@ static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint
     ipc_queue_release(ring, position);
 }
 
+/* The cursors it had not yet moved. */
+static void straighten_all(struct ipc_layer *l)
+{
+    struct ipc_ring ring;
+    for (uint32_t queue = 0; queue < l->arena.n_queues; queue++)
+        if (ipc_ring_of(&l->arena, queue, &ring))
+            ipc_queue_straighten(&ring);
+}
+
 /* Step 4. */
 static void mark(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t position,
                  struct ipc_entry e, void *arg)
@@ -216,10 +238,10 @@ static void mark(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t posi
 /* Step 5 for one block that still reads `w`. */
 static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
 {
-    bool returns = w.flags & (IPC_LEASED | IPC_RETURNING);
+    uint32_t flags = w.flags & (IPC_RETURNING | IPC_DELAYED);
     struct ipc_word ours = {.gen = w.gen,
                             .tries = w.tries + (w.flags & IPC_LEASED ? 1 : 0),
-                            .flags = returns ? IPC_RETURNING : 0,
+                            .flags = w.flags & IPC_LEASED ? IPC_RETURNING : flags,
                             .owner = l->layer.slot + 1};
     const struct ipc_block *block = ipc_block_at(&l->arena, number);
     if (!ipc_word_cas(&l->arena, number, w, ours))
@@ -228,8 +250,12 @@ static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
         ipc_return_lease(l, number, HR_REASON_WORKER_DIED);
         return;
     }
-    if (returns) {
-        hand_back(l, number);
+    if (flags & IPC_RETURNING) {
+        settle(l, number, HR_REASON_WORKER_DIED);
+        return;
+    }
+    if (flags & IPC_DELAYED) {
+        leave_to_layer(l, number, IPC_DELAYED);
         return;
     }
     if (w.flags & IPC_IN_HAND && block->queue < l->arena.n_queues)
@@ -302,6 +328,7 @@ void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
     ipc_clear_waiter(a, slot);
 
     visit_entries(l, finish_taking, &slot);
+    straighten_all(l);
     if (!reclaim_all(l, slot))
         return;
     free_orphans(l);
@@ -407,24 +434,51 @@ static void take_up(struct ipc_layer *l, uint32_t number, struct ipc_word w, hr_
 {
     struct ipc_block *block = ipc_block_at(&l->arena, number);
     if (w.flags & IPC_DELAYED && atomic_load_explicit(&block->taken, memory_order_relaxed) > now) {
+        l->n_delayed[block->queue % l->arena.n_queues]++;
         atomic_store_explicit(&l->arena.header->has_limbo, 1, memory_order_release);
         return;
     }
     struct ipc_word ours = w;
     ours.owner = l->layer.slot + 1;
-    ours.flags = IPC_RETURNING;
-    if (ipc_word_cas(&l->arena, number, w, ours))
-        hand_back(l, number);
+    if (!ipc_word_cas(&l->arena, number, w, ours))
+        return;
+    if (w.flags & IPC_DELAYED) {
+        block->sent = now; /* its expiry counts from now */
+        put_back(l, number, IPC_DELAYED);
+    } else
+        settle(l, number, HR_REASON_WORKER_DIED);
 }
 
 static void sweep_limbo(struct ipc_layer *l, hr_time now)
 {
     if (!atomic_exchange_explicit(&l->arena.header->has_limbo, 0, memory_order_acq_rel))
         return;
+    memset(l->n_delayed, 0, l->arena.n_queues * sizeof *l->n_delayed);
     for (uint32_t i = 0; i < l->arena.n_blocks; i++) {
         struct ipc_word w = ipc_word_load(&l->arena, i);
         if (w.owner == IPC_OWNER_LAYER)
             take_up(l, i, w, now);
+    }
+    for (uint32_t i = 0; i < l->arena.n_queues; i++)
+        atomic_store_explicit(&l->arena.queues[i].n_delayed, l->n_delayed[i], memory_order_relaxed);
+}
+
+void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason)
+{
+    for (uint32_t i = 0; i < l->arena.n_blocks; i++) {
+        struct ipc_word w = ipc_word_load(&l->arena, i), ours = w;
+        struct ipc_block *block = ipc_block_at(&l->arena, i);
+        ours.owner = l->layer.slot + 1;
+        ours.flags = 0;
+        if (w.owner != IPC_OWNER_LAYER || !(w.flags & IPC_DELAYED) || block->queue != queue ||
+            !ipc_word_cas(&l->arena, i, w, ours))
+            continue;
+        struct ipc_queue *q = &l->arena.queues[queue];
+        atomic_fetch_sub_explicit(&q->n_delayed, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&q->bytes, block->len, memory_order_relaxed);
+        atomic_fetch_add_explicit(&q->n_lost, 1, memory_order_relaxed);
+        ipc_count_drop(&l->arena, queue, reason, false);
+        ipc_block_free(&l->arena, &l->finder, i);
     }
 }
 

@@ -170,15 +170,13 @@ static uint32_t limit_of(const struct ipc_ring *ring, bool is_inbox, bool is_con
                                    : ring->max_messages;
 }
 
-/* Adds the bytes of a message to its queue's account, as far as it has one.
- * False when that would exceed it. */
+/* Adds the bytes of a message to its channel's account. False when that would
+ * exceed it. */
 static bool charge(struct ipc_queue *q, uint32_t len)
 {
-    if (!(atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_COUNTS_BYTES))
-        return true;
     uint64_t most = atomic_load_explicit(&q->max_bytes, memory_order_relaxed);
     int64_t before = atomic_fetch_add_explicit(&q->bytes, len, memory_order_relaxed);
-    if (before < 0 || (uint64_t)before + len <= most)
+    if ((uint64_t)(before > 0 ? before : 0) + len <= most)
         return true;
     atomic_fetch_sub_explicit(&q->bytes, len, memory_order_relaxed);
     return false;
@@ -207,6 +205,7 @@ static void delay(struct ipc_layer *l, uint32_t head, hr_time by)
         &l->arena, head,
         (struct ipc_word){
             .gen = w.gen, .tries = w.tries, .flags = IPC_DELAYED, .owner = IPC_OWNER_LAYER});
+    atomic_fetch_add_explicit(&l->arena.queues[block->queue].n_delayed, 1, memory_order_relaxed);
     atomic_store_explicit(&l->arena.header->has_limbo, 1, memory_order_release);
 }
 
@@ -229,20 +228,29 @@ int ipc_draft_send_kind(struct hr_draft *draft, enum ipc_kind kind)
     struct ipc_ring ring;
     if (!ipc_ring_of(&l->arena, queue, &ring))
         return refuse(l, draft, HR_FULL_CHANNELS);
-    if (!charge(ring.queue, len))
+    bool is_inbox = queue < l->arena.n_slots;
+    uint32_t limit = limit_of(&ring, is_inbox, draft->options.is_control);
+    if (!is_inbox && !charge(ring.queue, len))
         return refuse(l, draft, HR_FULL_BYTES);
     if (draft->options.ticket)
         *draft->options.ticket = (struct hr_ticket){{head + 1, ipc_word_pack(word)}};
+    bool is_full;
+    uint32_t n_delayed = atomic_load_explicit(&ring.queue->n_delayed, memory_order_relaxed);
     if (draft->options.delay > 0) {
-        delay(l, head, draft->options.delay);
-        return 0;
+        is_full = ipc_queue_depth(&ring) + n_delayed >= limit;
+        if (!is_full)
+            delay(l, head, draft->options.delay);
+    } else {
+        limit -= n_delayed < limit ? n_delayed : limit;
+        is_full = ipc_queue_put(&l->arena, &ring, l->layer.slot, head, limit) != 0;
     }
-    uint32_t limit = limit_of(&ring, queue < l->arena.n_slots, draft->options.is_control);
-    if (ipc_queue_put(&l->arena, &ring, l->layer.slot, head, limit)) {
-        if (atomic_load_explicit(&ring.queue->flags, memory_order_relaxed) & IPC_QUEUE_COUNTS_BYTES)
+    if (is_full) {
+        if (!is_inbox)
             atomic_fetch_sub_explicit(&ring.queue->bytes, len, memory_order_relaxed);
         return refuse(l, draft, HR_FULL_COUNT);
     }
+    if (draft->options.delay > 0)
+        return 0;
     ipc_ring(l, queue);
     return 0;
 }

@@ -1,0 +1,522 @@
+/* step.c - a process is killed at every instruction of a layer call.
+ *
+ * A child attaches to a tiny arena, brings it into a state, and is then
+ * single-stepped through one call. After each instruction that changed the
+ * arena, the image as a kill would leave it is copied, the child's slot is
+ * recovered in the copy, and the copy is checked: the arena is in order
+ * (fsck.h), nothing leaked, every message that had been committed is there
+ * exactly once and in order, the one under way at most once, and the next 1000
+ * sends and receives work. Every so often the child is really killed instead,
+ * and the real arena checked the same way.
+ *
+ * usage: step [all | sample N]   N: every Nth changed image, default 7
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "layer/ipc/fsck.h"
+#include "layer/ipc/handle.h"
+
+/* Four slots: the checker's (a client), the victim's and a peer's (workers), a server's. */
+static const struct hr_geometry tiny = {
+    .bytes = 2 << 20,
+    .n_channels = 6,
+    .role = {[HR_ROLE_SERVER] = {.n_slots = 1, .inbox = 64, .connections = 8, .interests = 4},
+             [HR_ROLE_WORKER] = {.n_slots = 2, .inbox = 64, .connections = 8, .interests = 4},
+             [HR_ROLE_CLIENT] = {.n_slots = 1, .inbox = 64, .connections = 8, .interests = 4}},
+};
+
+static char directory[64];
+static struct hr_layer *server; /* the parent's member: owns the reply address */
+static struct hr_addr reply;
+
+static void fail(const char *what, const char *detail)
+{
+    fprintf(stderr, "step: %s: %s\n", what, detail);
+    exit(1);
+}
+
+static struct hr_layer *join(enum hr_role role, const char *label)
+{
+    char url[80];
+    struct hr_layer *l;
+    snprintf(url, sizeof url, "ipc:%s", directory);
+    struct hr_layer_options options = {
+        .role = role, .create = true, .geometry = &tiny, .label = label};
+    if (hr_layer_open(url, &options, &l))
+        fail("open", hr_layer_open_error());
+    return l;
+}
+
+static void remove_layer(void)
+{
+    DIR *dir = opendir(directory);
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir))
+        unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+    rmdir(directory);
+}
+
+/* ---- messages: a number each, in order; large ones fill a chain of two blocks */
+
+enum { SMALL = 40, LARGE = 70000 };
+static const struct hr_str channel = {"work", 4};
+static uint8_t payload[LARGE];
+
+static int send_number(struct hr_layer *l, uint32_t number, size_t len, bool is_leased)
+{
+    struct hr_send_options options = {.seq = number, .expires_in = HR_NEVER};
+    if (is_leased)
+        options.reply = reply;
+    memcpy(payload, &number, sizeof number);
+    return hr_layer_send(l, channel, payload, len, &options);
+}
+
+static void must(int r, const char *what)
+{
+    if (r)
+        fail(what, hr_error_name(r));
+}
+
+/* ---- states and calls of the victim */
+
+struct victim {
+    struct hr_layer *layer;
+    struct hr_addr own;
+    struct hr_delivery delivery;
+};
+
+static uint32_t state_len;    /* SMALL or LARGE messages */
+static bool state_leased;
+static uint32_t state_queued; /* messages 1..n are in the queue */
+
+static void listen_and_fill(struct victim *v)
+{
+    must(hr_layer_listen(v->layer, channel), "listen");
+    for (uint32_t i = 1; i <= state_queued; i++)
+        must(send_number(v->layer, i, state_len, state_leased), "fill");
+}
+
+/* Brings the ring near its wrap first. */
+static void turn_ring(struct victim *v)
+{
+    struct hr_delivery d;
+    must(hr_layer_listen(v->layer, channel), "listen");
+    for (int i = 0; i < IPC_MIN_RING - 1; i++) {
+        must(send_number(v->layer, 0, SMALL, false), "turn");
+        must(hr_layer_receive(v->layer, HR_RECEIVE_ALL, &d), "turn");
+    }
+    listen_and_fill(v);
+}
+
+static void take_one(struct victim *v)
+{
+    listen_and_fill(v);
+    must(hr_layer_receive(v->layer, HR_RECEIVE_ALL, &v->delivery), "take");
+}
+
+static void call_send(struct victim *v)
+{
+    (void)!send_number(v->layer, 1000, state_len, state_leased);
+}
+static void call_receive(struct victim *v)
+{
+    (void)!hr_layer_receive(v->layer, HR_RECEIVE_ALL, &v->delivery);
+}
+static void call_ack(struct victim *v)
+{
+    (void)!hr_layer_ack(v->layer, &v->delivery.lease);
+}
+static void call_nack(struct victim *v)
+{
+    (void)!hr_layer_nack(v->layer, &v->delivery.lease, HR_REASON_APP);
+}
+static void call_join(struct victim *v)
+{
+    (void)!hr_layer_group_add_addr(v->layer, HR_LIT("room"), &reply);
+}
+static void call_leave(struct victim *v)
+{
+    (void)!hr_layer_group_discard_addr(v->layer, HR_LIT("room"), &reply);
+}
+static void call_group_send(struct victim *v)
+{
+    (void)!hr_layer_group_send(v->layer, HR_LIT("room"), payload, SMALL, NULL);
+}
+static void call_connect(struct victim *v)
+{
+    (void)!hr_layer_address_open(v->layer, &v->own);
+    must(hr_layer_group_add_addr(v->layer, HR_LIT("own"), &v->own), "own group");
+    hr_layer_address_close(v->layer, &v->own);
+}
+static void call_detach(struct victim *v)
+{
+    hr_layer_close(v->layer);
+}
+static void join_room(struct victim *v)
+{
+    listen_and_fill(v);
+    call_join(v);
+}
+
+/* A peer takes a message (and sends an unfinished one) and is killed; the
+ * victim is to recover it. */
+static void kill_a_peer(struct victim *v)
+{
+    listen_and_fill(v);
+    pid_t peer = fork();
+    if (peer == 0) {
+        struct hr_layer *l = join(HR_ROLE_WORKER, "peer");
+        struct hr_draft draft;
+        struct hr_delivery d;
+        must(hr_layer_listen(l, channel), "listen");
+        must(hr_layer_receive(l, HR_RECEIVE_ALL, &d), "peer takes");
+        must(hr_layer_draft(l, channel, LARGE, NULL, &draft), "peer drafts");
+        raise(SIGKILL);
+    }
+    waitpid(peer, NULL, 0);
+}
+static void call_recover(struct victim *v)
+{
+    ipc_bury(ipc_of(v->layer), 2);
+}
+
+static const struct scenario {
+    const char *name;
+    void (*prepare)(struct victim *v);
+    void (*call)(struct victim *v);
+    uint32_t n_queued;
+    uint32_t len;
+    bool is_leased;
+    bool takes; /* the head of the queue may be gone */
+    bool sends; /* message 1000 may be there */
+    bool returns; /* the head may come back to the server */
+} scenarios[] = {
+    {"send to an empty queue", listen_and_fill, call_send, 0, SMALL, false, .sends = true},
+    {"send to a full queue", listen_and_fill, call_send, 100, SMALL, false},
+    {"send at the ring's wrap", turn_ring, call_send, 2, SMALL, false, .sends = true},
+    {"send a chain", listen_and_fill, call_send, 1, LARGE, false, .sends = true},
+    {"send leased", listen_and_fill, call_send, 1, SMALL, true, .sends = true},
+    {"receive", listen_and_fill, call_receive, 3, SMALL, false, .takes = true},
+    {"receive from an empty queue", listen_and_fill, call_receive, 0, SMALL, false},
+    {"receive at the ring's wrap", turn_ring, call_receive, 3, SMALL, false, .takes = true},
+    {"receive a chain", listen_and_fill, call_receive, 2, LARGE, false, .takes = true},
+    {"receive leased", listen_and_fill, call_receive, 2, SMALL, true, .takes = true, .returns = true},
+    {"receive a leased chain", listen_and_fill, call_receive, 2, LARGE, true, .takes = true, .returns = true},
+    {"ack", take_one, call_ack, 2, SMALL, true, .takes = true, .returns = true},
+    {"ack a chain", take_one, call_ack, 2, LARGE, true, .takes = true, .returns = true},
+    {"nack", take_one, call_nack, 2, SMALL, true, .takes = true, .returns = true},
+    {"join", listen_and_fill, call_join, 1, SMALL, false},
+    {"leave", join_room, call_leave, 1, SMALL, false},
+    {"group send", join_room, call_group_send, 1, SMALL, false},
+    {"open and close an address", listen_and_fill, call_connect, 1, SMALL, false},
+    {"recover a dead peer", kill_a_peer, call_recover, 3, SMALL, true, .takes = true, .returns = true},
+    {"detach", take_one, call_detach, 2, SMALL, true, .takes = true, .returns = true},
+};
+
+/* ---- checking an image */
+
+enum { VICTIM_SLOT = 1, PEER_SLOT = 2, CHECKER_SLOT = 3 };
+
+/* A member that works on an image in our own memory. */
+static void checker_init(struct ipc_layer *c, void *image, size_t bytes)
+{
+    memset(c, 0, sizeof *c);
+    c->layer = (struct hr_layer){.magic = HR_LAYER_MAGIC,
+                                 .role = HR_ROLE_CLIENT,
+                                 .impl = &hr_layer_ipc,
+                                 .slot = CHECKER_SLOT,
+                                 .slot_gen = 1,
+                                 .max_message = tiny.bytes / 8};
+    c->dir_fd = c->bell_fd = c->poll_fd = -1;
+    c->in_hand = IPC_NO_BLOCK;
+    c->has_admin = true;
+    for (int i = 0; i < IPC_MAX_SLOTS; i++)
+        atomic_store(&c->ring_fds[i], -1);
+    must(ipc_arena_adopt(&c->arena, image, bytes), "adopt");
+    c->layer.id = c->arena.layer_id;
+    static uint16_t sources[8];
+    c->sources = sources;
+    sources[0] = CHECKER_SLOT;
+    c->n_sources = 1;
+    static _Atomic uint32_t mark = 1;
+    c->fork_mark = &mark;
+    struct ipc_slot *slot = &c->arena.slots[CHECKER_SLOT];
+    atomic_store(&slot->state, IPC_SLOT_LIVE);
+    atomic_store(&slot->gen, 1);
+}
+
+static const struct scenario *current;
+static char where[96];
+
+static void violation(const char *what, uint32_t detail)
+{
+    fprintf(stderr, "step: %s, after instruction %s: %s (%u)\n", current->name, where, what, detail);
+    exit(1);
+}
+
+static uint32_t number_of(const struct hr_delivery *d)
+{
+    uint32_t number = 0;
+    memcpy(&number, d->data, sizeof number);
+    return number;
+}
+
+/* The queue must hold what was committed, once and in order. */
+static void check_messages(struct ipc_layer *c)
+{
+    struct hr_delivery d;
+    uint32_t expected = 1, n_gone = 0;
+    bool saw_new = false;
+    c->sources[1] = (uint16_t)ipc_channel_find(&c->arena, channel);
+    c->n_sources = 2;
+    c->n_seen = atomic_load(&c->arena.header->n_channels);
+    while (ipc_receive(&c->layer, HR_RECEIVE_CHANNELS, &d) == 0) {
+        uint32_t number = number_of(&d);
+        if (d.len != current->len)
+            violation("a message has another length", (uint32_t)d.len);
+        if (hr_lease_is_set(&d.lease))
+            must(ipc_ack(&c->layer, &d.lease), "ack of a checked message");
+        if (number == 1000) {
+            if (saw_new || !current->sends)
+                violation("the new message is there twice", number);
+            saw_new = true;
+            continue;
+        }
+        if (saw_new || number < expected)
+            violation("a message is there twice or out of order", number);
+        n_gone += number - expected;
+        expected = number + 1;
+    }
+    ipc_let_go(c);
+    n_gone += current->n_queued + 1 - expected;
+    if (n_gone > (current->takes ? 1u : 0u))
+        violation("committed messages are lost", n_gone);
+}
+
+static void check_order(const struct ipc_arena *a, bool must_be_empty)
+{
+    struct ipc_fsck report;
+    must(ipc_fsck(a, &report), "fsck");
+    if (report.n_errors)
+        violation(report.first, report.n_errors);
+    char text[96];
+    snprintf(text, sizeof text, "leaked: %u queued, %u held, %u tails, %u with the layer",
+             report.n_queued, report.n_held, report.n_tails, report.n_with_layer);
+    uint32_t n = report.n_queued + report.n_held + report.n_tails + report.n_with_layer;
+    if (must_be_empty && n > 0)
+        violation(text, n);
+}
+
+/* Empties the server's inbox in the image: returned leases, joins, broadcasts. */
+static void check_server_inbox(struct ipc_layer *c)
+{
+    struct ipc_ring inbox;
+    struct ipc_taken taken;
+    uint32_t n_returned = 0;
+    if (!ipc_ring_of(&c->arena, 0, &inbox))
+        violation("the server's inbox is gone", 0);
+    while (ipc_queue_take(&c->arena, &inbox, CHECKER_SLOT, 0, &taken) == 0) {
+        struct ipc_word w = taken.word;
+        n_returned += ipc_block_at(&c->arena, taken.block)->kind == IPC_LEASE_LOST;
+        w.owner = CHECKER_SLOT + 1;
+        w.flags = 0;
+        ipc_word_store(&c->arena, taken.block, w);
+        ipc_queue_release(&inbox, taken.position);
+        ipc_block_free(&c->arena, &c->finder, taken.block);
+    }
+    if (n_returned > (current->returns ? 1u : 0u))
+        violation("a lease came back more than once", n_returned);
+}
+
+static void check_next_thousand(struct ipc_layer *c)
+{
+    struct hr_delivery d;
+    for (uint32_t i = 0; i < 1000; i++) {
+        if (send_number(&c->layer, i, SMALL, false))
+            violation("a send fails afterwards", i);
+        if (ipc_receive(&c->layer, HR_RECEIVE_CHANNELS, &d) || number_of(&d) != i)
+            violation("a receive fails afterwards", i);
+    }
+    ipc_let_go(c);
+}
+
+static void check_image(void *image, size_t bytes)
+{
+    static struct ipc_layer c;
+    checker_init(&c, image, bytes);
+    ipc_recover_slot(&c, VICTIM_SLOT);
+    ipc_recover_slot(&c, PEER_SLOT);
+    /* What could not be handed back at once waits for a sweep. */
+    c.next_sweep = 0;
+    check_order(&c.arena, false);
+    check_messages(&c);
+    check_server_inbox(&c);
+    check_order(&c.arena, true);
+    check_next_thousand(&c);
+    check_order(&c.arena, true);
+}
+
+/* ---- stepping */
+
+static void victim_main(void)
+{
+    static struct victim v;
+    state_len = current->len;
+    state_leased = current->is_leased;
+    state_queued = current->n_queued;
+    v.layer = join(HR_ROLE_WORKER, "victim");
+    current->prepare(&v);
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    raise(SIGSTOP);
+    current->call(&v);
+    raise(SIGSTOP);
+    pause();
+}
+
+/* The arena as the parent sees it. */
+static uint8_t *map_arena(size_t *bytes)
+{
+    char path[96];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/arena.v%d", directory, IPC_LAYOUT);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st))
+        fail("open", path);
+    *bytes = (size_t)st.st_size;
+    void *map = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    return map;
+}
+
+/* Has an instruction changed a fact? The bytes that a block carries are private
+ * to its owner until it is queued and are not looked at: that makes a step cheap. */
+static bool has_changed(const struct ipc_arena *now, const uint8_t *before)
+{
+    const uint8_t *base = now->base;
+    size_t tables = (size_t)((const uint8_t *)now->named - base);
+    size_t from = (size_t)((const uint8_t *)now->connections - base);
+    size_t words = (size_t)((const uint8_t *)&now->words[now->n_blocks] - base);
+    if (memcmp(base, before, tables) != 0 || memcmp(base + from, before + from, words - from) != 0)
+        return true;
+    for (uint32_t i = 0; i < now->n_blocks; i++) {
+        size_t at = (size_t)((const uint8_t *)ipc_block_at(now, i) - base);
+        if (memcmp(base + at, before + at, sizeof(struct ipc_block)) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool step(pid_t pid)
+{
+    int status;
+    ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
+    waitpid(pid, &status, 0);
+    if (!WIFSTOPPED(status))
+        fail("victim", "ended by itself");
+    if (WSTOPSIG(status) == SIGSTOP)
+        return false; /* the call has returned */
+    if (WSTOPSIG(status) != SIGTRAP)
+        fail("victim", strsignal(WSTOPSIG(status)));
+    return true;
+}
+
+/* The victim is gone for good: bury it in the real arena and compare. */
+static void check_real_kill(pid_t pid)
+{
+    size_t bytes;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    struct hr_layer *undertaker = join(HR_ROLE_CLIENT, "undertaker");
+    ipc_bury(ipc_of(undertaker), VICTIM_SLOT);
+    ipc_bury(ipc_of(undertaker), PEER_SLOT);
+    hr_layer_close(undertaker);
+    uint8_t *arena = map_arena(&bytes);
+    uint8_t *image = aligned_alloc(4096, bytes);
+    memcpy(image, arena, bytes);
+    check_image(image, bytes);
+    free(image);
+    munmap(arena, bytes);
+}
+
+/* Steps through one scenario; a victim that is to die does so after `kill_after`
+ * changes (0: never). Returns the number of changes. */
+static unsigned run(const struct scenario *s, unsigned sample, unsigned kill_after)
+{
+    size_t bytes;
+    unsigned n_steps = 0, n_changes = 0;
+    current = s;
+    snprintf(directory, sizeof directory, "/dev/shm/headrace-step-%ld", (long)getpid());
+    remove_layer();
+    server = join(HR_ROLE_SERVER, "server");
+    must(hr_layer_address_open(server, &reply), "address");
+
+    pid_t pid = fork();
+    if (pid == 0)
+        victim_main();
+    waitpid(pid, NULL, 0);
+    uint8_t *arena = map_arena(&bytes);
+    uint8_t *before = malloc(bytes), *image = aligned_alloc(4096, bytes);
+    memcpy(before, arena, bytes);
+    bool is_dead = false;
+    struct ipc_arena view;
+    must(ipc_arena_adopt(&view, arena, bytes), "adopt");
+    while (step(pid)) {
+        n_steps++;
+        if (!has_changed(&view, before))
+            continue;
+        memcpy(before, arena, bytes);
+        snprintf(where, sizeof where, "%u (change %u)", n_steps, ++n_changes);
+        if (kill_after == n_changes) {
+            check_real_kill(pid);
+            is_dead = true;
+            break;
+        }
+        if (kill_after == 0 && n_changes % sample == 0) {
+            memcpy(image, arena, bytes);
+            check_image(image, bytes);
+        }
+    }
+    if (!is_dead) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    munmap(arena, bytes);
+    free(before);
+    free(image);
+    hr_layer_close(server);
+    remove_layer();
+    return n_changes;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned sample = 7, total = 0, kills = 0;
+    if (argc > 1 && strcmp(argv[1], "all") == 0)
+        sample = 1;
+    else if (argc > 2 && strcmp(argv[1], "sample") == 0)
+        sample = (unsigned)strtoul(argv[2], NULL, 10);
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        unsigned n = run(&scenarios[i], sample ? sample : 1, 0);
+        unsigned every = n / 4 + 1;
+        for (unsigned k = 1; k <= n; k += sample > 1 ? every : every / 8 + 1, kills++)
+            run(&scenarios[i], 1, k);
+        printf("%-28s %4u changes\n", scenarios[i].name, n);
+        fflush(stdout);
+        total += n / (sample ? sample : 1);
+    }
+    printf("%u images and %u kills checked, 0 violations\n", total, kills);
+    return 0;
+}
