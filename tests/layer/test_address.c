@@ -171,6 +171,7 @@ static void a_full_connection_takes_control_messages_only(void **state)
     assert_int_equal(hr_layer_full_reason(), HR_FULL_CONNECTION);
     assert_int_equal(send_number_to(worker, &slow, 2, &control), 0);
     assert_int_equal(send_number_to(worker, &other, 3, NULL), 0);
+    assert_int_equal(stats_of(worker, "reply").n_full, 1);
     hr_layer_address_set_full(server, &slow, false);
     assert_int_equal(send_number_to(worker, &slow, 4, NULL), 0);
     expect_number(c, server, 2);

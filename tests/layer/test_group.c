@@ -137,6 +137,32 @@ static void a_plain_channel_gets_an_ordinary_message(void **state)
     expect_empty(worker);
 }
 
+static void a_plain_channels_policy_holds_for_its_copies(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *worker = case_open(c, HR_ROLE_WORKER);
+    const struct hr_channel_policy rows[] = {
+        {.pattern = "short", .expiry = 40 * HR_MS},
+        {.pattern = "safe", .delivery = HR_AT_LEAST_ONCE},
+    };
+    case_freeze(c);
+    case_policies(c, rows, 2);
+    assert_int_equal(hr_layer_listen(worker, HR_LIT("short")), 0);
+    assert_int_equal(hr_layer_listen(worker, HR_LIT("safe")), 0);
+    assert_int_equal(hr_layer_group_add(worker, ROOM, HR_LIT("short")), 0);
+    assert_int_equal(hr_layer_group_add(worker, ROOM, HR_LIT("safe")), 0);
+    assert_int_equal(send_to_room(worker), 0);
+
+    case_advance(c, 120 * HR_MS);
+
+    struct hr_delivery delivery = case_receive(c, worker);
+    assert_true(hr_str_eq(delivery.channel, HR_LIT("safe")));
+    assert_int_equal(hr_layer_nack(worker, &delivery.lease, HR_REASON_APP), 0);
+    expect_number(c, worker, 1);
+    expect_empty(worker);
+    expect_dropped(c, worker, "short", HR_REASON_EXPIRED, 1);
+}
+
 static void a_closed_address_leaves_its_groups(void **state)
 {
     struct layer_case *c = *state;
@@ -396,6 +422,7 @@ int suite_group(void)
         LAYER_TEST(one_copy_comes_however_many_members_there_are),
         LAYER_TEST(adding_twice_is_adding_once),
         LAYER_TEST(a_plain_channel_gets_an_ordinary_message),
+        LAYER_TEST(a_plain_channels_policy_holds_for_its_copies),
         LAYER_TEST(a_closed_address_leaves_its_groups),
         LAYER_TEST(a_renewed_address_stays_in_its_groups),
         LAYER_TEST(a_closed_member_leaves_all_groups),

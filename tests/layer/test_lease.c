@@ -268,6 +268,23 @@ static void an_acknowledged_message_is_not_delivered_again(void **state)
     expect_empty(second);
 }
 
+static void a_lease_of_an_earlier_delivery_is_lost(void **state)
+{
+    struct layer_case *c = *state;
+    struct pair p = open_pair(c);
+    case_policies(c, &at_least_once, 1);
+    assert_int_equal(send_number(p.server, "jobs", 1, NULL), 0);
+    struct hr_delivery first = case_receive(c, p.worker);
+    const struct hr_lease old = first.lease;
+    assert_int_equal(hr_layer_nack(p.worker, &old, HR_REASON_APP), 0);
+
+    struct hr_delivery again = case_receive(c, p.worker); /* the same member holds it again */
+
+    assert_int_equal(hr_layer_ack(p.worker, &old), HR_LAYER_LOST);
+    assert_int_equal(hr_layer_nack(p.worker, &old, HR_REASON_APP), HR_LAYER_LOST);
+    assert_int_equal(hr_layer_ack(p.worker, &again.lease), 0);
+}
+
 static void a_nack_puts_it_behind_what_waits(void **state)
 {
     struct layer_case *c = *state;
@@ -308,6 +325,30 @@ static void a_lease_that_lasts_too_long_is_given_to_another(void **state)
     assert_int_equal(hr_layer_ack(second, &again.lease), 0);
     case_advance(c, 250 * HR_MS);
     expect_empty(second);
+    expect_empty(p.worker);
+}
+
+static void each_lease_ends_in_its_own_time(void **state)
+{
+    struct layer_case *c = *state;
+    struct pair p = open_pair(c);
+    const struct hr_channel_policy rows[] = {
+        {.pattern = "jobs", .delivery = HR_AT_LEAST_ONCE, .lease = 100 * HR_MS},
+        {.pattern = "slow", .delivery = HR_AT_LEAST_ONCE, .lease = 600 * HR_MS},
+    };
+    case_freeze(c);
+    case_policies(c, rows, 2);
+    assert_int_equal(hr_layer_listen(p.worker, HR_LIT("slow")), 0);
+    assert_int_equal(send_number(p.server, "slow", 1, NULL), 0);
+    case_receive(c, p.worker);
+    assert_int_equal(send_number(p.server, "jobs", 2, NULL), 0);
+    case_receive(c, p.worker);
+
+    case_advance(c, 250 * HR_MS);
+    expect_number(c, p.worker, 2);
+    expect_empty(p.worker);
+    case_advance(c, 500 * HR_MS);
+    expect_number(c, p.worker, 1);
     expect_empty(p.worker);
 }
 
@@ -439,8 +480,10 @@ int suite_lease(void)
         LAYER_TEST(a_request_to_a_control_address_is_leased_too),
         LAYER_TEST(an_unacknowledged_message_is_delivered_again),
         LAYER_TEST(an_acknowledged_message_is_not_delivered_again),
+        LAYER_TEST(a_lease_of_an_earlier_delivery_is_lost),
         LAYER_TEST(a_nack_puts_it_behind_what_waits),
         LAYER_TEST(a_lease_that_lasts_too_long_is_given_to_another),
+        LAYER_TEST(each_lease_ends_in_its_own_time),
         LAYER_TEST(a_sleeper_is_woken_when_anothers_lease_ends),
         LAYER_TEST(a_lease_kept_in_time_is_not_taken_away),
         LAYER_TEST(what_failed_too_often_goes_to_the_dead_letters),

@@ -99,6 +99,28 @@ static void a_channel_refuses_beyond_its_capacity_in_bytes(void **state)
     free(bytes);
 }
 
+/* Sends messages of this size until memory is used up, to as many channels as
+ * it takes; returns how many. */
+static int fill_memory(struct hr_layer *layer, size_t size)
+{
+    uint8_t *bytes = make_bytes(size, 1);
+    char name[16];
+    int n = 0;
+    for (int channel = 0; channel < 200; channel++) {
+        snprintf(name, sizeof name, "big.%d", channel);
+        int r = 0;
+        while ((r = hr_layer_send(layer, hr_str_of(name), bytes, size, NULL)) == 0)
+            n++;
+        assert_int_equal(r, HR_LAYER_FULL);
+        if (hr_layer_full_reason() == HR_FULL_MEMORY)
+            break;
+        assert_int_equal(hr_layer_full_reason(), HR_FULL_COUNT);
+    }
+    assert_int_equal(hr_layer_full_reason(), HR_FULL_MEMORY);
+    free(bytes);
+    return n;
+}
+
 static void used_up_memory_refuses_all_but_control_messages(void **state)
 {
     struct layer_case *c = *state;
@@ -107,31 +129,33 @@ static void used_up_memory_refuses_all_but_control_messages(void **state)
     const struct hr_channel_policy row = {
         .pattern = "*", .max_messages = 1000, .max_bytes = 1 << 30};
     const struct hr_send_options control = {.is_control = true};
+    struct hr_addr addr = open_address(sender);
     struct hr_arena_stats before, after;
-    uint8_t *bytes = make_bytes(100000, 1);
     case_policies(c, &row, 1);
-    assert_int_equal(hr_layer_listen(worker, HR_LIT("big")), 0);
+    assert_int_equal(hr_layer_listen(worker, HR_LIT("big.*")), 0);
+    assert_int_equal(send_number(sender, "big.0", 0, NULL), 0);
+    expect_number(c, worker, 0);
+    expect_empty(worker); /* what was lent is given back */
     hr_layer_arena_stats(sender, &before);
 
-    int r = 0, n = 0;
-    while ((r = hr_layer_send(sender, HR_LIT("big"), bytes, 100000, NULL)) == 0)
-        n++;
-    assert_int_equal(r, HR_LAYER_FULL);
+    int n = fill_memory(sender, 100000);
+    assert_true(n > 20);
+    n += fill_memory(sender, 10000);
+    n += fill_memory(sender, 1000);
+    n += fill_memory(sender, 1); /* now there is no room at all */
+    assert_true(stats_of(sender, "big.0").n_full > 0);
+    assert_int_equal(send_number_to(worker, &addr, 1, NULL), HR_LAYER_FULL);
     assert_int_equal(hr_layer_full_reason(), HR_FULL_MEMORY);
-    assert_true(n > 20 && n < 1000);
-    struct hr_addr addr = open_address(sender);
-    assert_int_equal(hr_layer_send_to(worker, &addr, bytes, 10000, &control), 0);
+    assert_int_equal(send_number_to(worker, &addr, 2, &control), 0); /* but for this */
 
+    expect_number(c, sender, 2);
     for (int i = 0; i < n; i++)
         case_receive(c, worker);
-    assert_int_equal(hr_layer_send(sender, HR_LIT("big"), bytes, 100000, NULL), 0);
-    case_receive(c, worker);
     expect_empty(worker);
-    case_receive(c, sender);
     expect_empty(sender);
     hr_layer_arena_stats(sender, &after);
     assert_int_equal(after.bytes_used, before.bytes_used); /* nothing leaked */
-    free(bytes);
+    assert_int_equal(send_number(sender, "big.0", 3, NULL), 0);
 }
 
 static void a_new_channel_is_refused_when_none_can_be_registered(void **state)
@@ -294,6 +318,29 @@ static void a_message_that_has_not_expired_is_delivered(void **state)
     assert_int_equal(send_number(sender, "short", 1, NULL), 0);
     case_advance(c, 50 * HR_MS);
     expect_number(c, worker, 1);
+}
+
+static void what_has_expired_makes_room_even_if_nobody_reads(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *sender = case_open(c, HR_ROLE_CLIENT);
+    const struct hr_channel_policy row = {
+        .pattern = "short", .max_messages = 10, .expiry = 100 * HR_MS};
+    case_freeze(c);
+    case_policies(c, &row, 1);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(send_number(sender, "short", i, NULL), 0);
+    assert_int_equal(send_number(sender, "short", 10, NULL), HR_LAYER_FULL);
+
+    int r = HR_LAYER_FULL;
+    for (int i = 0; i < 20 && r == HR_LAYER_FULL; i++) { /* a sweep may take its time */
+        case_advance(c, 150 * HR_MS);
+        r = send_number(sender, "short", 11, NULL);
+    }
+    assert_int_equal(r, 0);
+    expect_dropped(c, sender, "short", HR_REASON_EXPIRED, 10);
+    struct hr_channel_stats stats = stats_of(sender, "short");
+    assert_adds_up(&stats);
 }
 
 static void user_channels_forget_after_a_minute_and_ours_never(void **state)
@@ -542,6 +589,7 @@ int suite_send(void)
         LAYER_TEST(what_was_sent_along_arrives),
         LAYER_TEST(an_expired_message_is_dropped_and_counted),
         LAYER_TEST(a_message_that_has_not_expired_is_delivered),
+        LAYER_TEST(what_has_expired_makes_room_even_if_nobody_reads),
         LAYER_TEST(user_channels_forget_after_a_minute_and_ours_never),
         LAYER_TEST(a_delayed_message_comes_when_it_is_due_and_holds_up_nobody),
         LAYER_TEST(a_delay_does_not_eat_the_expiry),

@@ -271,7 +271,7 @@ static void a_shrunk_channel_keeps_what_it_has(void **state)
 {
     struct layer_case *c = *state;
     struct hr_layer *layer = case_open(c, HR_ROLE_CLIENT);
-    const struct hr_channel_policy row = {.pattern = "jobs", .max_messages = 2, .max_bytes = 1};
+    const struct hr_channel_policy row = {.pattern = "jobs", .max_messages = 2};
     assert_int_equal(hr_layer_listen(layer, HR_LIT("jobs")), 0);
     for (int i = 0; i < 5; i++)
         assert_int_equal(send_number(layer, "jobs", i, NULL), 0);
@@ -279,8 +279,26 @@ static void a_shrunk_channel_keeps_what_it_has(void **state)
     assert_int_equal(send_number(layer, "jobs", 5, NULL), HR_LAYER_FULL);
     for (int i = 0; i < 5; i++)
         expect_number(c, layer, i);
-    assert_int_equal(send_number(layer, "jobs", 6, NULL), HR_LAYER_FULL);
+    assert_int_equal(send_number(layer, "jobs", 6, NULL), 0);
+    expect_number(c, layer, 6);
+}
+
+static void a_channel_shrunk_in_bytes_keeps_what_it_has(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *layer = case_open(c, HR_ROLE_CLIENT);
+    const struct hr_channel_policy rows[] = {{.pattern = "jobs", .max_bytes = 100},
+                                             {.pattern = "jobs", .max_bytes = 10}};
+    assert_int_equal(hr_layer_listen(layer, HR_LIT("jobs")), 0);
+    case_policies(c, &rows[0], 1);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(send_number(layer, "jobs", i, NULL), 0); /* 4 bytes each */
+    case_policies(c, &rows[1], 1);
+    assert_int_equal(send_number(layer, "jobs", 5, NULL), HR_LAYER_FULL);
     assert_int_equal(hr_layer_full_reason(), HR_FULL_BYTES);
+    for (int i = 0; i < 5; i++)
+        expect_number(c, layer, i);
+    assert_int_equal(send_number(layer, "jobs", 6, NULL), 0);
 }
 
 static void rows_that_make_no_sense_are_refused_and_change_nothing(void **state)
@@ -300,6 +318,9 @@ static void rows_that_make_no_sense_are_refused_and_change_nothing(void **state)
     for (int i = 0; i < 200; i++)
         many[i] = good;
     assert_int_equal(hr_layer_set_policies(layer, many, 200), HR_LAYER_TOO_BIG);
+    for (int i = 0; i < 60; i++)
+        memset(many[i].pattern, 'x', HR_NAME_MAX);
+    assert_int_equal(hr_layer_set_policies(layer, many, 60), HR_LAYER_TOO_BIG); /* in bytes */
     free(many);
 
     assert_int_equal(send_number(layer, "jobs", 1, NULL), 0);
@@ -524,6 +545,7 @@ int suite_state(void)
         LAYER_TEST(flush_drops_and_counts_what_waits_and_nothing_else),
         LAYER_TEST(the_first_row_that_matches_decides),
         LAYER_TEST(a_shrunk_channel_keeps_what_it_has),
+        LAYER_TEST(a_channel_shrunk_in_bytes_keeps_what_it_has),
         LAYER_TEST(rows_that_make_no_sense_are_refused_and_change_nothing),
         LAYER_TEST(policies_outlive_who_set_them_and_can_be_cleared),
         LAYER_TEST(members_are_listed_by_slot),

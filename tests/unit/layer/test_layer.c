@@ -8,7 +8,7 @@ int main(int argc, char **argv)
         int (*run)(void);
     } groups[] = {
         {"names", test_names},     {"address", test_address}, {"policy", test_policy},
-        {"members", test_members}, {"nomem", test_nomem},
+        {"members", test_members}, {"memory", test_memory},
     };
     int n_failed = 0;
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)

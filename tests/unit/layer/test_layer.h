@@ -15,7 +15,7 @@
 int test_address(void);
 int test_members(void);
 int test_names(void);
-int test_nomem(void);
+int test_memory(void);
 int test_policy(void);
 
 /* Numbers that look random and are the same in every run (splitmix64). */

@@ -190,7 +190,11 @@ static void check_against_model(const struct hr_members *members,
     uint32_t n_groups = 0, cursor = 0, count = 0, n_seen = 0;
     struct hr_str name;
     for (uint32_t g = 0; g < MODEL_GROUPS; g++) {
-        uint32_t n = 0;
+        uint32_t n = 0, n_walked = 0, conn = 0;
+        struct hr_member_cursor walk = {0};
+        for (; hr_members_next(members, model_name(g), &walk, &conn); n_walked++)
+            assert_true(model[g][conn]);
+        assert_int_equal(n_walked, hr_members_count(members, model_name(g)));
         for (uint32_t i = 0; i < MODEL_CONNS; i++) {
             assert_int_equal(hr_members_has(members, model_name(g), i), model[g][i]);
             n += model[g][i];
@@ -254,6 +258,21 @@ static void a_hundred_thousand_members_are_cheap_to_close_while_walked(void **st
     hr_members_fini(&members);
 }
 
+static void groups_that_come_and_go_leave_nothing(void **state)
+{
+    (void)state;
+    struct hr_members members = {0};
+    char name[16];
+    for (int i = 0; i < 5000; i++) {
+        snprintf(name, sizeof name, "g.%d", i);
+        assert_int_equal(hr_members_join(&members, hr_str_of(name), (uint32_t)i % 7), 0);
+        assert_true(hr_members_leave(&members, hr_str_of(name), (uint32_t)i % 7));
+    }
+    assert_int_equal(members.n_groups, 1);
+    assert_int_equal(members.n_nodes, 1);
+    hr_members_fini(&members);
+}
+
 /* ---- out of memory */
 
 static void out_of_memory_changes_nothing(void **state)
@@ -297,6 +316,7 @@ int test_members(void)
         cmocka_unit_test(a_walk_keeps_its_promise_through_any_change),
         cmocka_unit_test(it_agrees_with_a_plain_model),
         cmocka_unit_test(a_hundred_thousand_members_are_cheap_to_close_while_walked),
+        cmocka_unit_test(groups_that_come_and_go_leave_nothing),
         cmocka_unit_test(out_of_memory_changes_nothing),
     };
     return cmocka_run_group_tests_name("members", tests, NULL, NULL);

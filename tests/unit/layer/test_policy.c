@@ -231,6 +231,41 @@ static void a_damaged_record_is_malformed_or_still_makes_sense(void **state)
                      HR_POLICY_MALFORMED);
 }
 
+/* A record of `n` rows that are lists of `n_columns`. */
+static size_t make_record(uint8_t *record, uint32_t n, uint32_t n_columns)
+{
+    struct hr_pack pack;
+    hr_pack_init(&pack, record, HR_RECORD_MAX);
+    hr_pack_map(&pack, 1);
+    hr_pack_cstr(&pack, "rows");
+    hr_pack_list(&pack, n);
+    for (uint32_t i = 0; i < n; i++) {
+        hr_pack_list(&pack, n_columns);
+        hr_pack_cstr(&pack, "*");
+        for (uint32_t k = 1; k < 7; k++)
+            hr_pack_int(&pack, 0);
+        hr_pack_cstr(&pack, "");
+        for (uint32_t k = 8; k < n_columns; k++)
+            hr_pack_int(&pack, 0);
+    }
+    assert_int_equal(hr_pack_done(&pack), 0);
+    return hr_pack_len(&pack);
+}
+
+static void a_record_of_another_shape_is_malformed(void **state)
+{
+    (void)state;
+    struct hr_channel_policy back[HR_POLICY_MAX_ROWS];
+    uint8_t record[HR_RECORD_MAX];
+    size_t n = 0, len = make_record(record, HR_POLICY_MAX_ROWS, 8);
+    assert_int_equal(hr_policy_decode(record, len, back, &n), 0);
+    assert_int_equal(n, HR_POLICY_MAX_ROWS);
+    len = make_record(record, HR_POLICY_MAX_ROWS + 1, 8);
+    assert_int_equal(hr_policy_decode(record, len, back, &n), HR_POLICY_MALFORMED);
+    len = make_record(record, 1, 9);
+    assert_int_equal(hr_policy_decode(record, len, back, &n), HR_POLICY_MALFORMED);
+}
+
 int test_policy(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +277,7 @@ int test_policy(void)
         cmocka_unit_test(rows_that_make_no_sense_are_not_ok),
         cmocka_unit_test(rows_come_back_from_a_record),
         cmocka_unit_test(a_record_holds_forty_ordinary_rows_and_refuses_too_many),
+        cmocka_unit_test(a_record_of_another_shape_is_malformed),
         cmocka_unit_test(a_damaged_record_is_malformed_or_still_makes_sense),
     };
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
