@@ -98,7 +98,7 @@ struct victim {
     struct hr_delivery delivery;
 };
 
-static uint32_t state_len;    /* SMALL or LARGE messages */
+static uint32_t state_len; /* SMALL or LARGE messages */
 static bool state_leased;
 static uint32_t state_queued; /* messages 1..n are in the queue */
 
@@ -200,29 +200,32 @@ static const struct scenario {
     uint32_t n_queued;
     uint32_t len;
     bool is_leased;
-    bool takes; /* the head of the queue may be gone */
-    bool sends; /* message 1000 may be there */
+    bool takes;   /* the head of the queue may be gone */
+    bool sends;   /* message 1000 may be there */
     bool returns; /* the head may come back to the server */
 } scenarios[] = {
     {"send to an empty queue", listen_and_fill, call_send, 0, SMALL, false, .sends = true},
-    {"send to a full queue", listen_and_fill, call_send, 100, SMALL, false},
+    {"send to a full queue", listen_and_fill, call_send, 100, SMALL, false, .sends = false},
     {"send at the ring's wrap", turn_ring, call_send, 2, SMALL, false, .sends = true},
     {"send a chain", listen_and_fill, call_send, 1, LARGE, false, .sends = true},
     {"send leased", listen_and_fill, call_send, 1, SMALL, true, .sends = true},
     {"receive", listen_and_fill, call_receive, 3, SMALL, false, .takes = true},
-    {"receive from an empty queue", listen_and_fill, call_receive, 0, SMALL, false},
+    {"receive from an empty queue", listen_and_fill, call_receive, 0, SMALL, false, .sends = false},
     {"receive at the ring's wrap", turn_ring, call_receive, 3, SMALL, false, .takes = true},
     {"receive a chain", listen_and_fill, call_receive, 2, LARGE, false, .takes = true},
-    {"receive leased", listen_and_fill, call_receive, 2, SMALL, true, .takes = true, .returns = true},
-    {"receive a leased chain", listen_and_fill, call_receive, 2, LARGE, true, .takes = true, .returns = true},
+    {"receive leased", listen_and_fill, call_receive, 2, SMALL, true, .takes = true,
+     .returns = true},
+    {"receive a leased chain", listen_and_fill, call_receive, 2, LARGE, true, .takes = true,
+     .returns = true},
     {"ack", take_one, call_ack, 2, SMALL, true, .takes = true, .returns = true},
     {"ack a chain", take_one, call_ack, 2, LARGE, true, .takes = true, .returns = true},
     {"nack", take_one, call_nack, 2, SMALL, true, .takes = true, .returns = true},
-    {"join", listen_and_fill, call_join, 1, SMALL, false},
-    {"leave", join_room, call_leave, 1, SMALL, false},
-    {"group send", join_room, call_group_send, 1, SMALL, false},
-    {"open and close an address", listen_and_fill, call_connect, 1, SMALL, false},
-    {"recover a dead peer", kill_a_peer, call_recover, 3, SMALL, true, .takes = true, .returns = true},
+    {"join", listen_and_fill, call_join, 1, SMALL, false, .sends = false},
+    {"leave", join_room, call_leave, 1, SMALL, false, .sends = false},
+    {"group send", join_room, call_group_send, 1, SMALL, false, .sends = false},
+    {"open and close an address", listen_and_fill, call_connect, 1, SMALL, false, .sends = false},
+    {"recover a dead peer", kill_a_peer, call_recover, 3, SMALL, true, .takes = true,
+     .returns = true},
     {"detach", take_one, call_detach, 2, SMALL, true, .takes = true, .returns = true},
 };
 
@@ -263,7 +266,8 @@ static char where[96];
 
 static void violation(const char *what, uint32_t detail)
 {
-    fprintf(stderr, "step: %s, after instruction %s: %s (%u)\n", current->name, where, what, detail);
+    fprintf(stderr, "step: %s, after instruction %s: %s (%u)\n", current->name, where, what,
+            detail);
     exit(1);
 }
 
@@ -406,9 +410,9 @@ static uint8_t *map_arena(size_t *bytes)
 static bool has_changed(const struct ipc_arena *now, const uint8_t *before)
 {
     const uint8_t *base = now->base;
-    size_t tables = (size_t)((const uint8_t *)now->named - base);
-    size_t from = (size_t)((const uint8_t *)now->connections - base);
-    size_t words = (size_t)((const uint8_t *)&now->words[now->n_blocks] - base);
+    size_t tables = (size_t)((uintptr_t)now->named - (uintptr_t)base);
+    size_t from = (size_t)((uintptr_t)now->connections - (uintptr_t)base);
+    size_t words = (size_t)((uintptr_t)&now->words[now->n_blocks] - (uintptr_t)base);
     if (memcmp(base, before, tables) != 0 || memcmp(base + from, before + from, words - from) != 0)
         return true;
     for (uint32_t i = 0; i < now->n_blocks; i++) {

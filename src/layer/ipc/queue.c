@@ -12,7 +12,7 @@
  *   READY c      filled: help tail on / take it
  *   TAKEN c      filled and taken: help the cursor on
  *   EMPTY c + 1  filled, taken, released: help the cursor on
- *   .. c - 1     a taker of the last lap is still at it: full (tail) / cursor stale (head)
+ *   TAKEN c - 1  a taker of the last lap is still at it: full (tail) / empty (head)
  * Anything else with the cursor unchanged is damage and poisons the arena.
  */
 #include "layer/ipc/queue.h"
@@ -22,6 +22,12 @@ enum { MAX_SPINS = 1 << 20 }; /* a loop that makes no progress for so long reads
 static uint32_t cycle_of(uint64_t position, uint32_t log2)
 {
     return (uint32_t)(position >> log2) & 0xFFFFFF;
+}
+
+/* Is a taker of the lap before this cycle still at the entry? */
+static bool is_lagging(struct ipc_entry e, uint32_t cycle)
+{
+    return e.state == IPC_TAKEN && e.cycle == ((cycle - 1) & 0xFFFFFF);
 }
 
 static _Atomic uint64_t *entry_at(const struct ipc_ring *ring, uint64_t position)
@@ -78,8 +84,10 @@ bool ipc_queue_is_empty(const struct ipc_ring *ring)
     uint64_t head = atomic_load_explicit(&ring->queue->head, memory_order_acquire);
     struct ipc_entry e =
         ipc_entry_unpack(atomic_load_explicit(entry_at(ring, head), memory_order_acquire));
-    /* Anything but a free place is worth a take, which helps the head on if need be. */
-    return e.state == IPC_EMPTY && e.cycle == cycle_of(head, ring->log2);
+    uint32_t cycle = cycle_of(head, ring->log2);
+    /* Anything but a place nobody has filled is worth a take, which helps the head on if need be.
+     */
+    return (e.state == IPC_EMPTY && e.cycle == cycle) || is_lagging(e, cycle);
 }
 
 /* Is the place at this position of the lap filled, taken or past? */
@@ -141,7 +149,7 @@ int ipc_queue_put(struct ipc_arena *a, const struct ipc_ring *ring, uint32_t slo
         } else if (e.cycle == cycle || e.cycle == ((cycle + 1) & 0xFFFFFF)) {
             help(&q->tail, tail);
         } else if (atomic_load_explicit(&q->tail, memory_order_acquire) == tail) {
-            if (e.cycle == ((cycle - 1) & 0xFFFFFF))
+            if (is_lagging(e, cycle))
                 return IPC_QUEUE_FULL;
             break;
         }
@@ -175,7 +183,7 @@ int ipc_queue_take(struct ipc_arena *a, const struct ipc_ring *ring, uint32_t sl
         struct ipc_entry e = ipc_entry_unpack(raw);
         uint32_t cycle = cycle_of(head, ring->log2);
 
-        if (e.cycle == cycle && e.state == IPC_EMPTY)
+        if ((e.cycle == cycle && e.state == IPC_EMPTY) || is_lagging(e, cycle))
             return IPC_QUEUE_EMPTY;
         if (e.cycle == cycle && e.state == IPC_READY) {
             if (only && raw != only)
