@@ -131,10 +131,10 @@ HR_API int hr_worker_queue(struct hr_worker *worker, struct hr_ctx *ctx, void (*
  * HR_ERR_SYS with errno when it cannot be started. */
 struct hr_child_spec {
     const char *file; /* searched in PATH when it has no slash */
-    char *const *argv;
-    char *const *env;    /* NULL: ours */
-    const char *cwd;     /* NULL: ours */
-    struct hr_str input; /* written to its stdin, then closed; borrowed until exited */
+    const char *const *argv;
+    const char *const *env; /* NULL: ours */
+    const char *cwd;        /* NULL: ours */
+    struct hr_str input;    /* written to its stdin, then closed; borrowed until exited */
     void (*output)(struct hr_ctx *ctx, void *arg, struct hr_str piece);
     void (*exited)(struct hr_ctx *ctx, void *arg, int exit_status, int term_signal);
     void *arg;

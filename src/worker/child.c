@@ -169,9 +169,18 @@ static void fds_close(int *fd)
     *fd = -1;
 }
 
+/* A child that ends without having read its input is an EPIPE to us, not our own end. */
+static void ignore_broken_pipes(void)
+{
+    struct sigaction action;
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+        (void)signal(SIGPIPE, SIG_IGN);
+}
+
 static int fds_open(const struct hr_child_spec *spec, struct child_fds *fds)
 {
     *fds = (struct child_fds){{-1, -1}, {-1, -1}};
+    ignore_broken_pipes();
     if (spec->input.len > 0 && pipe2(fds->input, O_CLOEXEC) < 0)
         return hr_raise(HR_ERR_SYS);
     if (spec->output && pipe2(fds->output, O_CLOEXEC) < 0)
@@ -182,10 +191,15 @@ static int fds_open(const struct hr_child_spec *spec, struct child_fds *fds)
 static int child_start(struct child *child, struct child_fds *fds)
 {
     const struct hr_child_spec *spec = &child->spec;
+    /* exec's own type lacks the const; nothing writes through these. */
+    union {
+        const char *const *in;
+        char *const *out;
+    } argv = {.in = spec->argv}, env = {.in = spec->env};
     struct hr_child_options options = {
         .file = spec->file,
-        .argv = spec->argv,
-        .env = spec->env,
+        .argv = argv.out,
+        .env = env.out,
         .cwd = spec->cwd,
         .fds = {fds->input[0], spec->output ? fds->output[1] : STDOUT_FILENO, STDERR_FILENO},
         .n_fds = 3};

@@ -172,8 +172,11 @@ static bool worker_on_prepare(struct hr_hook *hook)
         return false;
     if (worker->has_gone || (worker->is_stopping && !worker_holds_something(worker)))
         return true;
-    int r = hr_layer_prepare(worker->layer, worker_wants(worker));
-    return r != 0; /* an error is met again, and handled, by the receive */
+    /* An error is met again, and handled, by the receive. */
+    if (hr_layer_prepare(worker->layer, worker_wants(worker)) != 0)
+        return true;
+    /* After prepare: whoever asks from now on rings the bell. */
+    return hr_layer_is_retiring(worker->layer) && !worker->is_stopping;
 }
 
 static hr_time worker_on_timeout(struct hr_hook *hook)
