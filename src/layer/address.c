@@ -20,7 +20,7 @@ enum { ID_CHARS = 13 };
 static const char PREFIX[] = "reply.";
 static const char ALPHABET[] = "abcdefghijklmnopqrstuvwxyz234567";
 
-_Static_assert(sizeof PREFIX - 1 + ID_CHARS + sizeof "." - 1 + 4 * 10 + sizeof "g!g" - 1 <
+_Static_assert(sizeof PREFIX - 1 + ID_CHARS + sizeof "." - 1 + 40 + sizeof "g!g" - 1 <
                    HR_ADDR_TEXT_MAX,
                "the longest address fits");
 

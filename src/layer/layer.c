@@ -60,7 +60,7 @@ static const struct hr_layer *touched(const struct hr_layer *layer)
 {
     const struct hr_layer_impl *impl = impl_of(layer);
     if (impl->touch)
-        impl->touch((struct hr_layer *)(uintptr_t)layer);
+        impl->touch(hr_layer_mutable(layer));
     return layer;
 }
 

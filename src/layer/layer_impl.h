@@ -129,6 +129,18 @@ struct hr_layer {
     size_t max_message;      /* bytes */
 };
 
+/* `const` in a public call says that it changes nothing of what the contract
+ * is about; the handle itself, which may have to re-attach or take a lock, is
+ * always the heap's. */
+static inline struct hr_layer *hr_layer_mutable(const struct hr_layer *layer)
+{
+    const union {
+        const struct hr_layer *given;
+        struct hr_layer *mutable;
+    } same = {layer};
+    return same.mutable;
+}
+
 extern const struct hr_layer_impl hr_layer_memory;
 #ifdef HR_WITH_IPC
 extern const struct hr_layer_impl hr_layer_ipc;

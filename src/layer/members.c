@@ -308,6 +308,7 @@ int hr_members_join(struct hr_members *m, struct hr_str name, uint32_t conn)
         r = group_new(m, name, &group);
     if (r < 0)
         return hr_trace(r);
+    hr_assert(group);
     link_node(m, group, conn);
     return 0;
 }

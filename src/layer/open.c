@@ -12,7 +12,7 @@ static const struct hr_layer_impl *const implementations[] = {
     &hr_layer_ipc,
 #endif
 };
-enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof *implementations };
+enum { N_IMPLEMENTATIONS = sizeof implementations / sizeof implementations[0] };
 
 static _Thread_local struct {
     char text[2048];

@@ -72,7 +72,8 @@ int hr_mem_member_init(struct hr_mem_member *member, const struct hr_layer_optio
         return 0;
     member->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (member->fd < 0) {
-        hr_layer_explain("memory:%s: eventfd: %s", member->store->name, strerror(errno));
+        hr_layer_explain("memory:%s: no file descriptor to be had (errno %d)", member->store->name,
+                         errno);
         return hr_raise(HR_ERR_SYS);
     }
     int r = make_room(member, &member->store->geometry.role[options->role]);

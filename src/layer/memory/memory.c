@@ -18,7 +18,7 @@
 static struct hr_mem_member *member_of(const struct hr_layer *layer)
 {
     hr_assert(layer->magic == HR_LAYER_MAGIC && layer->impl == &hr_layer_memory);
-    return hr_container_of((uintptr_t)layer, struct hr_mem_member, base);
+    return hr_container_of(hr_layer_mutable(layer), struct hr_mem_member, base);
 }
 
 /* The handle's store, locked. */

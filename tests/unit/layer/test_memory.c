@@ -134,12 +134,14 @@ static void a_lease_has_ended_whoever_looks_first(void **state)
     struct hr_layer *one = NULL, *two = NULL;
     struct hr_delivery first, second;
     hr_time now = HR_SECOND;
-    const struct hr_channel_policy row = {
-        .pattern = "jobs", .delivery = HR_AT_LEAST_ONCE, .lease = 10 * HR_SECOND};
+    const struct hr_channel_policy table[] = {
+        {.pattern = "jobs", .delivery = HR_AT_LEAST_ONCE, .lease = 10 * HR_SECOND},
+        {.pattern = "slow", .delivery = HR_AT_LEAST_ONCE, .lease = 60 * HR_SECOND},
+    };
     assert_int_equal(hr_layer_open("memory:time", &options, &one), 0);
     assert_int_equal(hr_layer_open("memory:time", &options, &two), 0);
     hr_memory_set_clock(one, our_clock, &now);
-    assert_int_equal(hr_layer_set_policies(one, &row, 1), 0);
+    assert_int_equal(hr_layer_set_policies(one, table, 2), 0);
     assert_int_equal(hr_layer_listen(one, HR_LIT("jobs")), 0);
     assert_int_equal(hr_layer_listen(two, HR_LIT("jobs")), 0);
     assert_int_equal(hr_layer_send(one, HR_LIT("jobs"), "\x80", 1, NULL), 0);
@@ -156,6 +158,17 @@ static void a_lease_has_ended_whoever_looks_first(void **state)
     assert_int_equal(hr_layer_ack(two, &second.lease), HR_LAYER_LOST); /* an ack */
     assert_int_equal(hr_layer_receive(one, HR_RECEIVE_ALL, &first), 0);
     assert_int_equal(first.attempts, 2);
+    assert_int_equal(hr_layer_ack(one, &first.lease), 0);
+
+    /* One ends and the other is not forgotten. */
+    assert_int_equal(hr_layer_listen(one, HR_LIT("slow")), 0);
+    assert_int_equal(hr_layer_send(one, HR_LIT("jobs"), "\x80", 1, NULL), 0);
+    assert_int_equal(hr_layer_send(one, HR_LIT("slow"), "\x80", 1, NULL), 0);
+    assert_int_equal(hr_layer_receive(one, HR_RECEIVE_ALL, &first), 0);
+    assert_int_equal(hr_layer_receive(one, HR_RECEIVE_ALL, &second), 0);
+    now += 10 * HR_SECOND;
+    hr_layer_dispatch(two);
+    assert_int_equal(hr_layer_poll_timeout(two), 50 * HR_SECOND);
     hr_layer_close(one);
     hr_layer_close(two);
 }
