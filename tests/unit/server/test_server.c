@@ -1,0 +1,22 @@
+/* test_server.c - runs all groups; a name as argument runs one. */
+#include <stdio.h>
+#include <string.h>
+
+#include "suites.h"
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(void);
+    } suites[] = {
+        {"http", test_http},
+        {"failures", test_failures},
+        {"body", test_body},
+    };
+    int failed = 0;
+    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
+        if (argc < 2 || strcmp(argv[1], suites[i].name) == 0)
+            failed += suites[i].run();
+    return failed;
+}
