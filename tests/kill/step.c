@@ -101,30 +101,32 @@ struct victim {
 
 static uint32_t state_len; /* SMALL or LARGE messages */
 static bool state_leased;
-static uint32_t state_queued; /* messages 1..n are in the queue */
 
-static void listen_and_fill(struct victim *v)
+/* Before the parent fills the queue. */
+static void listens(struct victim *v)
 {
     must(hr_layer_listen(v->layer, channel), "listen");
-    for (uint32_t i = 1; i <= state_queued; i++)
-        must(send_number(v->layer, i, state_len, state_leased), "fill");
 }
 
-/* Brings the ring near its wrap first. */
+/* Brings the ring near its wrap. */
 static void turn_ring(struct victim *v)
 {
     struct hr_delivery d;
-    must(hr_layer_listen(v->layer, channel), "listen");
+    listens(v);
     for (int i = 0; i < IPC_MIN_RING - 1; i++) {
         must(send_number(v->layer, 0, SMALL, false), "turn");
         must(hr_layer_receive(v->layer, HR_RECEIVE_ALL, &d), "turn");
     }
-    listen_and_fill(v);
+    must(hr_layer_prepare(v->layer, HR_RECEIVE_ALL), "let go");
 }
 
+/* After it. */
+static void nothing(struct victim *v)
+{
+    (void)v;
+}
 static void take_one(struct victim *v)
 {
-    listen_and_fill(v);
     must(hr_layer_receive(v->layer, HR_RECEIVE_ALL, &v->delivery), "take");
 }
 
@@ -168,7 +170,6 @@ static void call_detach(struct victim *v)
 }
 static void join_room(struct victim *v)
 {
-    listen_and_fill(v);
     call_join(v);
 }
 
@@ -176,7 +177,7 @@ static void join_room(struct victim *v)
  * victim is to recover it. */
 static void kill_a_peer(struct victim *v)
 {
-    listen_and_fill(v);
+    (void)v;
     pid_t peer = fork();
     if (peer == 0) {
         struct hr_layer *l = join(HR_ROLE_WORKER, "peer");
@@ -196,7 +197,8 @@ static void call_recover(struct victim *v)
 
 static const struct scenario {
     const char *name;
-    void (*prepare)(struct victim *v);
+    void (*before)(struct victim *v);
+    void (*after)(struct victim *v);
     void (*call)(struct victim *v);
     uint32_t n_queued;
     uint32_t len;
@@ -205,29 +207,31 @@ static const struct scenario {
     bool sends;   /* message 1000 may be there */
     bool returns; /* the head may come back to the server */
 } scenarios[] = {
-    {"send to an empty queue", listen_and_fill, call_send, 0, SMALL, false, .sends = true},
-    {"send to a full queue", listen_and_fill, call_send, 100, SMALL, false, .sends = false},
-    {"send at the ring's wrap", turn_ring, call_send, 2, SMALL, false, .sends = true},
-    {"send a chain", listen_and_fill, call_send, 1, LARGE, false, .sends = true},
-    {"send leased", listen_and_fill, call_send, 1, SMALL, true, .sends = true},
-    {"receive", listen_and_fill, call_receive, 3, SMALL, false, .takes = true},
-    {"receive from an empty queue", listen_and_fill, call_receive, 0, SMALL, false, .sends = false},
-    {"receive at the ring's wrap", turn_ring, call_receive, 3, SMALL, false, .takes = true},
-    {"receive a chain", listen_and_fill, call_receive, 2, LARGE, false, .takes = true},
-    {"receive leased", listen_and_fill, call_receive, 2, SMALL, true, .takes = true,
+    {"send to an empty queue", listens, nothing, call_send, 0, SMALL, false, .sends = true},
+    {"send to a full queue", listens, nothing, call_send, 100, SMALL, false, .sends = false},
+    {"send at the ring's wrap", turn_ring, nothing, call_send, 2, SMALL, false, .sends = true},
+    {"send a chain", listens, nothing, call_send, 1, LARGE, false, .sends = true},
+    {"send leased", listens, nothing, call_send, 1, SMALL, true, .sends = true},
+    {"receive", listens, nothing, call_receive, 3, SMALL, false, .takes = true},
+    {"receive from an empty queue", listens, nothing, call_receive, 0, SMALL, false,
+     .sends = false},
+    {"receive at the ring's wrap", turn_ring, nothing, call_receive, 3, SMALL, false,
+     .takes = true},
+    {"receive a chain", listens, nothing, call_receive, 2, LARGE, false, .takes = true},
+    {"receive leased", listens, nothing, call_receive, 2, SMALL, true, .takes = true,
      .returns = true},
-    {"receive a leased chain", listen_and_fill, call_receive, 2, LARGE, true, .takes = true,
+    {"receive a leased chain", listens, nothing, call_receive, 2, LARGE, true, .takes = true,
      .returns = true},
-    {"ack", take_one, call_ack, 2, SMALL, true, .takes = true, .returns = true},
-    {"ack a chain", take_one, call_ack, 2, LARGE, true, .takes = true, .returns = true},
-    {"nack", take_one, call_nack, 2, SMALL, true, .takes = true, .returns = true},
-    {"join", listen_and_fill, call_join, 1, SMALL, false, .sends = false},
-    {"leave", join_room, call_leave, 1, SMALL, false, .sends = false},
-    {"group send", join_room, call_group_send, 1, SMALL, false, .sends = false},
-    {"open and close an address", listen_and_fill, call_connect, 1, SMALL, false, .sends = false},
-    {"recover a dead peer", kill_a_peer, call_recover, 3, SMALL, true, .takes = true,
+    {"ack", listens, take_one, call_ack, 2, SMALL, true, .takes = true, .returns = true},
+    {"ack a chain", listens, take_one, call_ack, 2, LARGE, true, .takes = true, .returns = true},
+    {"nack", listens, take_one, call_nack, 2, SMALL, true, .takes = true, .returns = true},
+    {"join", listens, nothing, call_join, 1, SMALL, false, .sends = false},
+    {"leave", listens, join_room, call_leave, 1, SMALL, false, .sends = false},
+    {"group send", listens, join_room, call_group_send, 1, SMALL, false, .sends = false},
+    {"open and close an address", listens, nothing, call_connect, 1, SMALL, false, .sends = false},
+    {"recover a dead peer", listens, kill_a_peer, call_recover, 3, SMALL, true, .takes = true,
      .returns = true},
-    {"detach", take_one, call_detach, 2, SMALL, true, .takes = true, .returns = true},
+    {"detach", listens, take_one, call_detach, 2, SMALL, true, .takes = true, .returns = true},
 };
 
 /* ---- checking an image */
@@ -379,13 +383,12 @@ static void check_image(void *image, size_t bytes)
 static void victim_main(void)
 {
     static struct victim v;
-    state_len = current->len;
-    state_leased = current->is_leased;
-    state_queued = current->n_queued;
     v.layer = join(HR_ROLE_WORKER, "victim");
-    current->prepare(&v);
+    current->before(&v);
     ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-    raise(SIGSTOP);
+    raise(SIGSTOP); /* the parent fills the queue */
+    current->after(&v);
+    raise(SIGSTOP); /* the parent begins to step */
     current->call(&v);
     raise(SIGSTOP);
     pause();
@@ -468,10 +471,21 @@ static unsigned run(const struct scenario *s, unsigned kill_after)
     server = join(HR_ROLE_SERVER, "server");
     must(hr_layer_address_open(server, &reply), "address");
 
+    state_len = current->len;
+    state_leased = current->is_leased;
+
     pid_t pid = fork();
     if (pid == 0)
         victim_main();
     waitpid(pid, NULL, 0);
+    /* Sent by a process that lives on: what the victim takes is not its own. */
+    for (uint32_t i = 1; i <= current->n_queued; i++)
+        must(send_number(server, i, state_len, state_leased), "fill");
+    int status = 0;
+    do { /* other signals, of a peer that died, pass by */
+        ptrace(PTRACE_CONT, pid, NULL, NULL);
+        waitpid(pid, &status, 0);
+    } while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP);
     uint8_t *arena = map_arena(&bytes);
     uint8_t *before = malloc(bytes), *image = aligned_alloc(4096, bytes);
     memcpy(before, arena, bytes);

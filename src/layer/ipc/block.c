@@ -177,6 +177,8 @@ uint32_t ipc_block_next(const struct ipc_arena *a, uint32_t number)
 bool ipc_block_read(const struct ipc_arena *a, uint32_t number, void *out, size_t len)
 {
     uint8_t *to = out;
+    if (len == 0)
+        return true;
     for (;;) {
         size_t n = ipc_block_payload(a, number);
         n = n < len ? n : len;

@@ -53,10 +53,10 @@ void ipc_set_waiters(struct ipc_layer *l, bool on)
 static int rebuild_sources(struct ipc_layer *l, uint32_t n_channels)
 {
     struct ipc_arena *a = &l->arena;
+    ipc_set_waiters(l, false); /* of the old ones */
     uint16_t *sources = hr_realloc(l->sources, (1 + n_channels) * sizeof *sources);
     if (!sources)
         return hr_raise(HR_ERR_NOMEM);
-    ipc_set_waiters(l, false);
     l->sources = sources;
     l->sources[0] = (uint16_t)l->layer.slot;
     l->n_sources = 1;

@@ -134,7 +134,7 @@ static uint32_t expiry_ms(const struct ipc_queue *q, hr_time expires_in)
 {
     if (expires_in == 0)
         return atomic_load_explicit(&q->expiry_ms, memory_order_relaxed);
-    hr_time ms = (expires_in + HR_MS - 1) / HR_MS;
+    hr_time ms = expires_in / HR_MS + 1; /* rounded up: 0 would be never */
     return ms < UINT32_MAX ? (uint32_t)ms : 0;
 }
 
