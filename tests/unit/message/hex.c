@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
+
 static int digit(char c)
 {
     const char *digits = "0123456789abcdef";
@@ -27,7 +29,8 @@ size_t unhex(const char *text, uint8_t *out)
 
 uint8_t *exact_copy(const void *data, size_t len)
 {
-    uint8_t *copy = test_malloc(len);
+    uint8_t *copy = hr_alloc(len > 0 ? len : 1);
+    assert_non_null(copy);
     if (len > 0)
         memcpy(copy, data, len);
     return copy;

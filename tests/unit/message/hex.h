@@ -15,7 +15,7 @@
 size_t unhex(const char *text, uint8_t *out);
 
 /* A copy in a block of exactly that size, so that a sanitizer sees the first
- * byte that is read behind it. Never NULL; for test_free(). */
+ * byte that is read behind it. Never NULL; for hr_free(). */
 uint8_t *exact_copy(const void *data, size_t len);
 
 /* Checks the message and fails the test when it is not valid. `data` must stay. */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "hex.h"
 
 /* Checks bytes that lie in a block of exactly their size. */
@@ -11,7 +12,7 @@ static int verdict(const void *data, size_t len)
     uint8_t *copy = exact_copy(data, len);
     struct hr_msg msg;
     int r = hr_msg_check(copy, len, &msg);
-    test_free(copy);
+    hr_free(copy);
     return r;
 }
 
@@ -23,7 +24,7 @@ static int verdict_of(const char *hex)
 
 /* A message in which something of every kind and width stands. */
 static const char all_kinds[] =
-    "de000a a161 92 c2c3 a162 c0 d90163 dc0003 c40101 c500020102 c60000000103"
+    "de000a a161 93 9190 81a178c2 c3 a162 c0 d90163 dc0003 c40101 c500020102 c60000000103"
     "da000164 de0001 db00000001 65 df00000000 a166 98 7f ccff cdffff ceffffffff"
     "cf7fffffffffffffff d080 d18000 d280000000 a167 d38000000000000000 a168 e0"
     "a169 ca3fc00000 a16a cb3ff8000000000000 a16b dd00000004 a0 d90161 da000161 db0000000161";
@@ -211,7 +212,7 @@ static void walking_meets_every_value(void **state)
     uint8_t data[512];
     (void)state;
     struct hr_msg msg = checked(data, unhex(all_kinds, data));
-    assert_int_equal(walk_all(&msg), 1 + 10 + 2 + 3 + 1 + 8 + 4);
+    assert_int_equal(walk_all(&msg), 1 + 10 + (3 + 2) + 3 + 1 + 8 + 4);
 }
 
 /* What the check accepts can be walked, whatever it is. */
@@ -235,7 +236,7 @@ static void no_changed_byte_leads_a_walk_astray(void **state)
         copy[at] = data[at];
     }
     assert_true(n_valid > len);
-    test_free(copy);
+    hr_free(copy);
 }
 
 /* A message of `depth` containers within each other. */
@@ -328,14 +329,15 @@ static void look_ups_of_another_type_give_the_fallback(void **state)
     uint8_t data[128];
     (void)state;
     struct hr_msg msg = checked(
-        data, unhex("85 a169 05 a162 c3 a173 a26869 a178 c4020001 a166 cb3ff0000000000000", data));
+        data, unhex("85 a169 01 a162 c3 a173 a26869 a178 c4020001 a166 cb3ff0000000000000", data));
 
-    assert_int_equal(hr_msg_int(&msg, "i", 9), 5);
+    assert_int_equal(hr_msg_int(&msg, "i", 9), 1);
     assert_int_equal(hr_msg_int(&msg, "b", 9), 9);
     assert_int_equal(hr_msg_int(&msg, "f", 9), 9);
     assert_int_equal(hr_msg_int(&msg, "none", 9), 9);
     assert_true(hr_msg_bool(&msg, "b", false));
     assert_true(hr_msg_bool(&msg, "i", true));
+    assert_false(hr_msg_bool(&msg, "i", false));
     assert_false(hr_msg_bool(&msg, "none", false));
     assert_int_equal(hr_msg_str(&msg, "s").len, 2);
     assert_memory_equal(hr_msg_str(&msg, "s").ptr, "hi", 2);
@@ -356,6 +358,7 @@ static void a_walk_with_the_wrong_shape_finds_nothing(void **state)
     assert_true(hr_msg_get(&msg, "l", &list) && hr_msg_get(&msg, "m", &map) &&
                 hr_msg_get(&msg, "s", &scalar));
 
+    assert_false(hr_map_get(&list, "a", &got));
     struct hr_walk walk = hr_walk(&list);
     assert_false(hr_map_next(&walk, &key, &got));
     walk = hr_walk(&map);
@@ -363,6 +366,24 @@ static void a_walk_with_the_wrong_shape_finds_nothing(void **state)
     walk = hr_walk(&scalar);
     assert_false(hr_list_next(&walk, &got));
     assert_false(hr_map_next(&walk, &key, &got));
+}
+
+static void a_walk_steps_over_what_is_nested(void **state)
+{
+    uint8_t data[64];
+    struct hr_value list, value;
+    (void)state;
+    struct hr_msg msg =
+        checked(data, unhex("81 a16c 94 92 91 01 02 82 a161 03 a162 91 04 05 90", data));
+    assert_true(hr_msg_get(&msg, "l", &list));
+    struct hr_walk walk = hr_walk(&list);
+
+    assert_true(hr_list_next(&walk, &value) && value.type == HR_TYPE_LIST && value.n == 2);
+    assert_true(hr_list_next(&walk, &value) && value.type == HR_TYPE_MAP && value.n == 2);
+    assert_true(hr_list_next(&walk, &value) && value.type == HR_TYPE_INT);
+    assert_int_equal(value.as.integer, 5);
+    assert_true(hr_list_next(&walk, &value) && value.type == HR_TYPE_LIST && value.n == 0);
+    assert_false(hr_list_next(&walk, &value));
 }
 
 static void a_walk_that_has_ended_stays_ended(void **state)
@@ -401,6 +422,7 @@ int run_msg_tests(void)
         cmocka_unit_test(a_look_up_steps_over_all_that_is_before),
         cmocka_unit_test(look_ups_of_another_type_give_the_fallback),
         cmocka_unit_test(a_walk_with_the_wrong_shape_finds_nothing),
+        cmocka_unit_test(a_walk_steps_over_what_is_nested),
         cmocka_unit_test(a_walk_that_has_ended_stays_ended),
     };
     return cmocka_run_group_tests_name("msg", tests, NULL, NULL);

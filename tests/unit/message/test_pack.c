@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "hex.h"
 
 static uint8_t buf[1 << 18];
@@ -173,7 +174,7 @@ static void short_spans_are_copied_whole(void **state)
         hr_pack_str(&pack, copy, len);
         if (len > 0)
             assert_memory_equal(buf + hr_pack_len(&pack) - len, text, len);
-        test_free(copy);
+        hr_free(copy);
     }
 }
 
@@ -225,6 +226,7 @@ static void a_span_beyond_the_formats_limit_is_too_big(void **state)
         skip();
     struct hr_pack pack = fresh();
     hr_pack_bytes(&pack, buf, (size_t)UINT32_MAX + 1);
+    hr_pack_str(&pack, "later", 5); /* nothing is written after a failure */
     assert_int_equal(hr_pack_done(&pack), HR_ERR_TOO_BIG);
     assert_int_equal(hr_pack_len(&pack), 0);
 }
@@ -301,6 +303,8 @@ static void what_more_returns_is_the_error_and_it_is_asked_once(void **state)
         assert_int_equal(hr_pack_done(&pack), outcomes[i]);
         assert_int_equal(segments.n_refused, 1);
         assert_int_equal(hr_pack_len(&pack), 15);
+        hr_pack_bytes(&pack, buf, SIZE_MAX); /* an error of its own, too late */
+        assert_int_equal(hr_pack_done(&pack), outcomes[i]);
         free_segments(&segments);
     }
 }
@@ -333,7 +337,7 @@ static void a_deep_copy_is_the_same_value(void **state)
     assert_int_equal(hr_pack_done(&pack), 0);
     assert_int_equal(hr_pack_len(&pack), size);
     assert_memory_equal(buf, source, size);
-    test_free(source);
+    hr_free(source);
 }
 
 static void a_deep_copy_takes_the_shortest_forms(void **state)
