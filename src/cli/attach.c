@@ -1,0 +1,134 @@
+/* attach.c - see attach.h for the contract. */
+#include "cli/attach.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "cli/exit.h"
+#include "cli/settings_load.h"
+
+void hr_complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("headrace: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+int hr_complain_of_settings(const struct hr_diag *diag, int error)
+{
+    char text[1024];
+    if (error != HR_ERR_CONFIG) {
+        hr_complain("%s", hr_error_text(error));
+        return HR_EXIT_SETTINGS;
+    }
+    hr_diag_format(diag, text, sizeof text);
+    hr_complain("%s", text);
+    return diag->is_usage ? HR_EXIT_USAGE : HR_EXIT_SETTINGS;
+}
+
+void hr_attach_geometry(const struct hr_settings *settings, struct hr_geometry *out)
+{
+    const struct hr_settings_layer *layer = &settings->layer;
+    *out = (struct hr_geometry){
+        .bytes = layer->size,
+        .n_channels = layer->channels,
+        .role[HR_ROLE_SERVER] = {.n_slots = layer->server_slots,
+                                 .inbox = layer->server_inbox,
+                                 .connections = layer->server_connections,
+                                 .interests = layer->server_interests},
+        .role[HR_ROLE_WORKER] = {.n_slots = layer->worker_slots,
+                                 .inbox = layer->worker_inbox,
+                                 .connections = layer->worker_connections,
+                                 .interests = layer->worker_interests},
+        .role[HR_ROLE_CLIENT] = {.n_slots = layer->client_slots,
+                                 .inbox = layer->client_inbox,
+                                 .connections = layer->client_connections,
+                                 .interests = layer->client_interests},
+    };
+}
+
+static struct hr_channel_policy policy_of(const struct hr_settings_channel *channel)
+{
+    bool is_sure = strcmp(channel->delivery, "at-least-once") == 0;
+    struct hr_channel_policy policy = {
+        .max_messages = channel->capacity,
+        .max_bytes = channel->max_bytes,
+        .expiry = channel->expiry,
+        .delivery = is_sure ? HR_AT_LEAST_ONCE : HR_AT_MOST_ONCE,
+        .lease = channel->lease,
+        .attempts = channel->attempts,
+    };
+    hr_str_copy(policy.pattern, sizeof policy.pattern, hr_str_of(channel->section.name));
+    hr_str_copy(policy.dead_letter, sizeof policy.dead_letter, hr_str_of(channel->dead_letter));
+    return policy;
+}
+
+int hr_attach_policies(const struct hr_settings *settings, struct hr_layer *layer)
+{
+    if (settings->n_channels == 0)
+        return 0;
+    struct hr_channel_policy *rows = hr_calloc(settings->n_channels, sizeof *rows);
+    size_t n = 0;
+    if (!rows)
+        return hr_raise(HR_ERR_NOMEM);
+    for (struct hr_settings_channel *channel = hr_channel_first(settings); channel;
+         channel = hr_channel_next(channel))
+        rows[n++] = policy_of(channel);
+    int r = hr_layer_set_policies(layer, rows, n);
+    hr_free(rows);
+    return hr_trace(r);
+}
+
+int hr_attach(const struct hr_settings *settings, const char *url,
+              const struct hr_layer_options *options, struct hr_layer **out)
+{
+    struct hr_geometry geometry;
+    struct hr_layer_options complete = *options;
+    char others[2048];
+
+    hr_attach_geometry(settings, &geometry);
+    complete.geometry = &geometry;
+    int r = hr_layerpath_become_owner(url);
+    if (r < 0) {
+        hr_complain("cannot become the owner of %s", url);
+        return HR_EXIT_LAYER;
+    }
+    r = hr_layer_open(url, &complete, out);
+    if (r == 0)
+        return 0;
+    hr_complain("%s", hr_layer_open_error());
+    if (r == HR_ERR_UNAVAILABLE) {
+        hr_layerpath_list(others, sizeof others);
+        fprintf(stderr, "%s\n", others);
+    }
+    return HR_EXIT_LAYER;
+}
+
+int hr_visit_begin(const struct hr_args *args, enum hr_role role, struct hr_visit *out)
+{
+    struct hr_diag diag = {0};
+    *out = (struct hr_visit){0};
+    int r = hr_settings_load(args, &out->settings, &diag);
+    if (r < 0)
+        return hr_complain_of_settings(&diag, r);
+    r = hr_layerpath_choose(out->settings, HR_LAYER_TO_FIND, out->url, &diag);
+    if (r < 0)
+        return hr_complain_of_settings(&diag, r);
+    if (strncmp(out->url, "memory:", 7) == 0) {
+        hr_complain("%s is inside its own process; no other can reach it.", out->url);
+        return HR_EXIT_LAYER;
+    }
+    struct hr_layer_options options = {.role = role, .label = hr_verbs[args->verb].word};
+    return hr_attach(out->settings, out->url, &options, &out->layer);
+}
+
+void hr_visit_end(struct hr_visit *visit)
+{
+    hr_layer_close(visit->layer);
+    visit->layer = NULL;
+    visit->settings = hr_settings_unref(visit->settings);
+}

@@ -1,0 +1,280 @@
+/* children.c - see children.h for the contract.
+ *
+ * Descriptors of a child:
+ *
+ *     0  /dev/null
+ *     1  pipe to us: stdout, a line an event in the log
+ *     2  pipe to us: stderr, also what it says when it cannot start or breaks
+ *     3  the log itself, straight: it must not stop when we do
+ *     4… listening sockets, of an interface server
+ *
+ * fork and exec by hand: libuv would reset nothing else that we need, allows
+ * no session of its own without detaching, and waits for its children by a
+ * handler of its own, while we must also reap strangers when we are process 1
+ * of a container.
+ */
+#include "cli/children.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "cli/argv.h"
+#include "cli/exit.h"
+
+enum {
+    FIRST_LISTENER_FD = 4,
+    MAX_CHILD_FDS = 256, /* listening addresses and the above */
+};
+
+/* ---- what it says ------------------------------------------------------------------------------
+ */
+
+static void log_line(const struct hr_proc *proc, const char *stream, struct hr_str text)
+{
+    struct hr_logline line;
+    hr_logline_begin(&line, HR_EV_OUTPUT);
+    if (proc->pool[0])
+        hr_logline_str(&line, "pool", hr_str_of(proc->pool));
+    hr_logline_str(&line, "worker", hr_str_of(proc->label));
+    hr_logline_int(&line, "pid", proc->pid);
+    hr_logline_str(&line, "stream", hr_str_of(stream));
+    hr_logline_str(&line, "text", text);
+    hr_logline_end(&line);
+}
+
+static void on_stdout(struct hr_capture *capture, struct hr_str line)
+{
+    log_line(hr_container_of(capture, struct hr_proc, out), "stdout", line);
+}
+
+/* "headrace: ..." and what follows it is why a child could not start: kept for
+ * whoever reports that, once, instead of being logged here as well. */
+static bool keep_boot_text(struct hr_proc *proc, struct hr_str line)
+{
+    struct hr_str mark = HR_LIT("headrace: ");
+    size_t len = strlen(proc->boot_text);
+    if (len == 0 && !hr_str_starts(line, mark))
+        return false;
+    if (len == 0)
+        line = (struct hr_str){line.ptr + mark.len, line.len - mark.len};
+    snprintf(proc->boot_text + len, sizeof proc->boot_text - len, "%s%.*s", len ? "\n" : "",
+             HR_STR(line));
+    return true;
+}
+
+static void on_stderr(struct hr_capture *capture, struct hr_str line)
+{
+    struct hr_proc *proc = hr_container_of(capture, struct hr_proc, err);
+    char text[512];
+    if (proc->state == HR_PROC_BOOTING && keep_boot_text(proc, line))
+        return;
+    if (hr_str_starts(line, HR_LIT("crash signal="))) {
+        hr_str_copy(text, sizeof text, line);
+        if (hr_exit_format_crash(text, proc->crash_text, sizeof proc->crash_text))
+            return;
+    }
+    log_line(proc, "stderr", line);
+}
+
+/* ---- starting it -------------------------------------------------------------------------------
+ */
+
+struct descriptors {
+    int fds[MAX_CHILD_FDS]; /* child's fd i is our fds[i] */
+    int n;
+};
+
+/* In the child, between fork and exec: only calls that are safe in a signal handler. */
+static _Noreturn void become(const struct descriptors *d, char *const *argv)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    /* First clear of all targets, for a source may be a target of another. */
+    int parked[MAX_CHILD_FDS];
+    for (int i = 0; i < d->n; i++) {
+        parked[i] = fcntl(d->fds[i], F_DUPFD_CLOEXEC, d->n);
+        if (parked[i] < 0)
+            _exit(126);
+    }
+    for (int i = 0; i < d->n; i++)
+        if (dup2(parked[i], i) < 0)
+            _exit(126);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static int add_listeners(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
+{
+    for (uint32_t i = 0; spawn->listeners && i < spawn->listeners->n; i++) {
+        const struct hr_socket *listener = &spawn->listeners->items[i];
+        if (d->n == MAX_CHILD_FDS)
+            return hr_raise(HR_ERR_TOO_BIG);
+        hr_argv_add(argv, listener->is_admin ? "--listen-admin" : "--listen");
+        hr_argv_add(argv, "%d=%s", d->n, listener->name);
+        d->fds[d->n++] = listener->fds[spawn->index % listener->n_fds];
+    }
+    return 0;
+}
+
+static int make_argv(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
+{
+    hr_argv_add(argv, "headrace");
+    hr_argv_add(argv, "%s", spawn->verb);
+    hr_argv_add(argv, "--as");
+    hr_argv_add(argv, "%s", spawn->label);
+    hr_argv_add(argv, "--log-fd");
+    hr_argv_add(argv, "3");
+    hr_argv_add_settings(argv, spawn->settings);
+    hr_argv_add(argv, "--name");
+    hr_argv_add(argv, "%s", spawn->settings->headrace.name);
+    hr_argv_add(argv, "--layer");
+    hr_argv_add(argv, "%s", spawn->layer_url);
+    if (spawn->pool) {
+        hr_argv_add(argv, "--pool");
+        hr_argv_add(argv, "%s", spawn->pool);
+    }
+    int r = add_listeners(spawn, d, argv);
+    return r < 0 ? hr_trace(r) : argv->error;
+}
+
+struct pipes {
+    int out[2], err[2], null;
+};
+
+static void pipes_close(struct pipes *pipes)
+{
+    int fds[] = {pipes->out[0], pipes->out[1], pipes->err[0], pipes->err[1], pipes->null};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
+static int pipes_open(struct pipes *pipes)
+{
+    *pipes = (struct pipes){.out = {-1, -1}, .err = {-1, -1}};
+    pipes->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (pipes->null >= 0 && pipe2(pipes->out, O_CLOEXEC) == 0 && pipe2(pipes->err, O_CLOEXEC) == 0)
+        return 0;
+    int saved = errno;
+    pipes_close(pipes);
+    errno = saved;
+    return hr_raise(HR_ERR_SYS);
+}
+
+static int fork_child(struct hr_proc *proc, const struct hr_spawn *spawn, const struct pipes *pipes)
+{
+    struct hr_argv argv = {0};
+    struct descriptors d = {.n = FIRST_LISTENER_FD};
+    d.fds[0] = pipes->null;
+    d.fds[1] = pipes->out[1];
+    d.fds[2] = pipes->err[1];
+    d.fds[3] = spawn->log_fd;
+
+    int r = make_argv(spawn, &d, &argv);
+    if (r == 0) {
+        proc->pid = fork();
+        if (proc->pid == 0)
+            become(&d, argv.items);
+        r = proc->pid < 0 ? hr_raise(HR_ERR_SYS) : 0;
+    }
+    hr_argv_fini(&argv);
+    return hr_trace(r);
+}
+
+static void on_capture_closed(struct hr_capture *capture);
+
+/* Opens both captures or none; the descriptors it takes are marked as gone. */
+static int open_captures(struct hr_proc *proc, struct pipes *pipes)
+{
+    int r = hr_capture_open(proc->loop, &proc->out, pipes->out[0], on_stdout);
+    if (r < 0)
+        return hr_trace(r);
+    proc->n_open = 1;
+    pipes->out[0] = -1;
+    r = hr_capture_open(proc->loop, &proc->err, pipes->err[0], on_stderr);
+    if (r < 0)
+        return hr_trace(r);
+    proc->n_open = 2;
+    pipes->err[0] = -1;
+    return 0;
+}
+
+int hr_proc_start(struct hr_loop *loop, const struct hr_spawn *spawn, struct hr_proc **out)
+{
+    struct pipes pipes;
+    *out = NULL;
+    int r = pipes_open(&pipes);
+    if (r < 0)
+        return hr_trace(r);
+    struct hr_proc *proc = hr_calloc(1, sizeof *proc);
+    if (!proc) {
+        pipes_close(&pipes);
+        return hr_raise(HR_ERR_NOMEM);
+    }
+    proc->loop = loop;
+    proc->started_at = hr_time_now();
+    proc->oom_before = hr_exit_count_oom();
+    hr_str_copy(proc->label, sizeof proc->label, hr_str_of(spawn->label));
+    hr_str_copy(proc->pool, sizeof proc->pool, hr_str_of(spawn->pool));
+
+    r = open_captures(proc, &pipes);
+    if (r == 0)
+        r = fork_child(proc, spawn, &pipes);
+    pipes_close(&pipes);
+    if (r < 0) {
+        hr_proc_dispose(proc);
+        return hr_trace(r);
+    }
+    *out = proc;
+    return 0;
+}
+
+/* ---- its end ------------------------------------------------------------------------------------
+ */
+
+void hr_proc_signal(const struct hr_proc *proc, int number)
+{
+    /* Until we have reaped it the pid is nobody else's. */
+    if (proc->state != HR_PROC_ENDED)
+        kill(proc->pid, number);
+}
+
+void hr_proc_reaped(struct hr_proc *proc)
+{
+    hr_capture_drain(&proc->out);
+    hr_capture_drain(&proc->err);
+    proc->state = HR_PROC_ENDED;
+}
+
+static void on_capture_closed(struct hr_capture *capture)
+{
+    bool is_out = capture->fn == on_stdout;
+    struct hr_proc *proc = is_out ? hr_container_of(capture, struct hr_proc, out)
+                                  : hr_container_of(capture, struct hr_proc, err);
+    if (--proc->n_open == 0)
+        hr_free(proc);
+}
+
+void hr_proc_dispose(struct hr_proc *proc)
+{
+    hr_loop_stop_timer(proc->loop, &proc->timer);
+    hr_list_remove(&proc->node);
+    if (proc->n_open == 0) {
+        hr_free(proc);
+        return;
+    }
+    if (proc->out.is_open)
+        hr_capture_close(&proc->out, on_capture_closed);
+    if (proc->err.is_open)
+        hr_capture_close(&proc->err, on_capture_closed);
+}

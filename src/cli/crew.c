@@ -1,0 +1,337 @@
+/* crew.c - who should be running, and what is done when somebody is not; see supervisor.h.
+ *
+ *                    start                    ready
+ *     empty seat ───────────► holder BOOTING ───────► holder READY
+ *         ▲                        │ exit                 │ exit, or asked to retire
+ *         └────── back-off ────────┴──────────────────────┘
+ *
+ * A successor boots beside a READY holder and takes its seat when it is ready
+ * itself; the old holder then leaves. What leaves belongs to no seat: it is
+ * only waited for, and killed when it takes too long.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/log.h"
+#include "cli/exit.h"
+#include "cli/supervisor.h"
+
+/* A worker ends by itself after `drain`; what has not is stuck. */
+#define KILL_GRACE HR_SECOND
+#define HOUR (3600 * HR_SECOND)
+
+/* ---- crews ------------------------------------------------------------------------------------
+ */
+
+int hr_crew_new(struct hr_supervisor *supervisor, const char *name, bool is_server,
+                struct hr_crew **out)
+{
+    struct hr_crew *crew = hr_calloc(1, sizeof *crew);
+    *out = crew;
+    if (!crew)
+        return hr_raise(HR_ERR_NOMEM);
+    crew->supervisor = supervisor;
+    crew->is_server = is_server;
+    hr_str_copy(crew->name, sizeof crew->name, hr_str_of(name));
+    hr_list_push_back(&supervisor->crews, &crew->node);
+    return 0;
+}
+
+void hr_crew_free(struct hr_crew *crew)
+{
+    hr_crew_shrink(crew, 0);
+    hr_list_remove(&crew->node);
+    hr_settings_unref(crew->settings);
+    hr_free(crew->seats);
+    hr_free(crew);
+}
+
+struct hr_crew *hr_crew_find(struct hr_supervisor *supervisor, struct hr_str pool)
+{
+    hr_list_foreach (node, &supervisor->crews) {
+        struct hr_crew *crew = hr_container_of(node, struct hr_crew, node);
+        if (!crew->is_server && hr_str_eq(pool, hr_str_of(crew->name)))
+            return crew;
+    }
+    return NULL;
+}
+
+void hr_crew_configure(struct hr_crew *crew, struct hr_settings *settings)
+{
+    hr_settings_ref(settings);
+    hr_settings_unref(crew->settings);
+    crew->settings = settings;
+    if (crew->is_server) {
+        crew->n_wanted = settings->server.processes;
+        crew->overlap = 1;
+        crew->drain = settings->server.drain;
+        crew->boot_timeout = 60 * HR_SECOND;
+        return;
+    }
+    const struct hr_settings_pool *pool = hr_pool_find(settings, hr_str_of(crew->name));
+    hr_assert(pool);
+    crew->n_wanted = pool->processes;
+    crew->overlap = pool->overlap;
+    crew->drain = pool->drain;
+    crew->boot_timeout = pool->boot_timeout;
+    crew->redelivers = strcmp(pool->on_crash, "redeliver") == 0;
+}
+
+static int add_seat(struct hr_crew *crew)
+{
+    struct hr_seat **seats = hr_realloc(crew->seats, (crew->n_seats + 1) * sizeof *seats);
+    if (!seats)
+        return hr_raise(HR_ERR_NOMEM);
+    crew->seats = seats;
+    struct hr_seat *seat = hr_calloc(1, sizeof *seat);
+    if (!seat)
+        return hr_raise(HR_ERR_NOMEM);
+    seat->crew = crew;
+    seat->number = crew->n_seats + 1;
+    snprintf(seat->label, sizeof seat->label, "%s.%" PRIu32, crew->name, seat->number);
+    crew->seats[crew->n_seats++] = seat;
+    return 0;
+}
+
+int hr_crew_grow(struct hr_crew *crew, uint32_t n)
+{
+    int r = 0;
+    while (crew->n_seats < n && r == 0)
+        r = add_seat(crew);
+    return hr_trace(r);
+}
+
+void hr_crew_shrink(struct hr_crew *crew, uint32_t n)
+{
+    while (crew->n_seats > n) {
+        struct hr_seat *seat = crew->seats[--crew->n_seats];
+        hr_loop_stop_timer(crew->supervisor->loop, &seat->restart);
+        if (seat->successor)
+            hr_proc_leave(seat->successor, crew->drain);
+        if (seat->holder)
+            hr_proc_leave(seat->holder, crew->drain);
+        hr_free(seat);
+    }
+}
+
+bool hr_crew_is_ready(const struct hr_crew *crew)
+{
+    for (uint32_t i = 0; i < crew->n_seats; i++)
+        if (!crew->seats[i]->holder || crew->seats[i]->holder->state != HR_PROC_READY)
+            return false;
+    return true;
+}
+
+static void note_exit(struct hr_crew *crew, const char *how)
+{
+    crew->exits[crew->n_exits++ % HR_CREW_MAX_EXITS] = hr_time_wall();
+    hr_str_copy(crew->last_exit, sizeof crew->last_exit, hr_str_of(how));
+}
+
+uint32_t hr_crew_exits_in_hour(const struct hr_crew *crew)
+{
+    uint32_t n = 0, kept = crew->n_exits < HR_CREW_MAX_EXITS ? crew->n_exits : HR_CREW_MAX_EXITS;
+    hr_time since = hr_time_wall() - HOUR;
+    for (uint32_t i = 0; i < kept; i++)
+        n += crew->exits[i] >= since;
+    return n;
+}
+
+/* ---- starting ---------------------------------------------------------------------------------
+ */
+
+static void on_boot_too_long(struct hr_timer *timer)
+{
+    struct hr_proc *proc = hr_container_of(timer, struct hr_proc, timer);
+    snprintf(proc->boot_text, sizeof proc->boot_text, "not ready within boot_timeout");
+    proc->was_killed = true;
+    hr_proc_signal(proc, SIGKILL);
+}
+
+int hr_seat_start(struct hr_seat *seat, struct hr_settings *settings, struct hr_proc **out)
+{
+    struct hr_crew *crew = seat->crew;
+    struct hr_supervisor *supervisor = crew->supervisor;
+    const struct hr_spawn spawn = {
+        .verb = crew->is_server ? "serve" : "work",
+        .label = seat->label,
+        .pool = crew->is_server ? NULL : crew->name,
+        .settings = settings,
+        .layer_url = supervisor->layer_url,
+        .listeners = crew->is_server ? supervisor->listeners : NULL,
+        .index = seat->number - 1,
+        .log_fd = supervisor->log_fd,
+    };
+    int r = hr_proc_start(supervisor->loop, &spawn, out);
+    if (r < 0)
+        return hr_trace(r);
+    (*out)->seat = seat;
+    hr_list_push_back(&supervisor->procs, &(*out)->node);
+    hr_loop_start_timer(supervisor->loop, &(*out)->timer, crew->boot_timeout, on_boot_too_long);
+    hr_log(HR_EV_WORKER_START, "worker=%s pid=%d", seat->label, (int)(*out)->pid);
+    hr_supervisor_scan_soon(supervisor);
+    return 0;
+}
+
+static void on_restart(struct hr_timer *timer)
+{
+    hr_seat_fill(hr_container_of(timer, struct hr_seat, restart));
+}
+
+static void fill_later(struct hr_seat *seat, hr_time lived)
+{
+    hr_loop_start_timer(seat->crew->supervisor->loop, &seat->restart,
+                        hr_backoff_next(&seat->backoff, lived), on_restart);
+}
+
+void hr_seat_fill(struct hr_seat *seat)
+{
+    if (seat->holder || seat->successor || hr_supervisor_is_stopping(seat->crew->supervisor))
+        return;
+    int r = hr_seat_start(seat, seat->crew->settings, &seat->holder);
+    if (r < 0) {
+        char text[256];
+        hr_error_format(text, sizeof text, r);
+        hr_log(HR_EV_ERROR, "worker=%s text=\"cannot start a process\" error=%s", seat->label,
+               HR_LOG_Q(hr_str_of(text)));
+        fill_later(seat, 0);
+    }
+}
+
+/* ---- ready, retiring, leaving -------------------------------------------------------------------
+ */
+
+void hr_seat_on_ready(struct hr_proc *proc)
+{
+    struct hr_seat *seat = proc->seat;
+    struct hr_crew *crew = seat->crew;
+    hr_loop_stop_timer(proc->loop, &proc->timer);
+    proc->state = HR_PROC_READY;
+    proc->boot_text[0] = '\0'; /* whatever looked like it was none */
+    crew->was_ready = true;
+    hr_log(HR_EV_WORKER_READY, "worker=%s pid=%d", proc->label, (int)proc->pid);
+    if (proc == seat->successor)
+        hr_roll_on_ready(crew->supervisor);
+}
+
+void hr_seat_promote(struct hr_seat *seat)
+{
+    struct hr_proc *old = seat->holder;
+    hr_assert(seat->successor && seat->successor->state == HR_PROC_READY);
+    seat->holder = seat->successor;
+    seat->successor = NULL;
+    hr_loop_stop_timer(seat->crew->supervisor->loop, &seat->restart);
+    if (old)
+        hr_proc_leave(old, seat->crew->drain);
+}
+
+/* An interface server has seen it exceed its timeout. It takes nothing new, so
+ * its seat is filled at once. */
+void hr_seat_on_retire(struct hr_proc *proc)
+{
+    struct hr_seat *seat = proc->seat;
+    hr_log(HR_EV_WORKER_EXIT, "worker=%s pid=%d text=\"retired after a timeout\"", proc->label,
+           (int)proc->pid);
+    hr_proc_leave(proc, seat->crew->drain);
+    hr_seat_fill(seat);
+}
+
+static void on_left_too_long(struct hr_timer *timer)
+{
+    struct hr_proc *proc = hr_container_of(timer, struct hr_proc, timer);
+    hr_log(HR_EV_WORKER_EXIT, "worker=%s pid=%d text=\"killed: it was asked to end and did not\"",
+           proc->label, (int)proc->pid);
+    proc->was_killed = true;
+    hr_proc_signal(proc, SIGKILL);
+}
+
+void hr_proc_leave(struct hr_proc *proc, hr_time drain)
+{
+    struct hr_seat *seat = proc->seat;
+    if (seat && seat->holder == proc)
+        seat->holder = NULL;
+    if (seat && seat->successor == proc)
+        seat->successor = NULL;
+    proc->seat = NULL;
+    proc->state = HR_PROC_LEAVING;
+    hr_proc_signal(proc, SIGTERM);
+    hr_loop_start_timer(proc->loop, &proc->timer, hr_time_add(drain, KILL_GRACE), on_left_too_long);
+}
+
+/* ---- exits ------------------------------------------------------------------------------------
+ */
+
+static void log_boot_failure(const struct hr_proc *proc, const char *how)
+{
+    const char *text = proc->boot_text[0] ? proc->boot_text : proc->crash_text;
+    hr_log(HR_EV_WORKER_DIED, "worker=%s pid=%d reason=%s text=%s", proc->label, (int)proc->pid,
+           HR_LOG_Q(hr_str_of(how)), HR_LOG_Q(hr_str_of(text[0] ? text : "it did not start")));
+}
+
+/* What becomes of the event that it held, as far as that is known here. */
+static const char *consequence(const struct hr_crew *crew, const char *crash_text)
+{
+    if (!strstr(crash_text, " on websocket."))
+        return "";
+    return crew->redelivers ? "; the event is redelivered" : "; the event is lost and counted";
+}
+
+static void log_death(const struct hr_seat *seat, const struct hr_proc *proc, const char *how)
+{
+    char text[700];
+    const struct hr_crew *crew = seat->crew;
+    snprintf(text, sizeof text, "%s %s died: %s%s", crew->is_server ? "interface" : "worker",
+             proc->label, proc->crash_text[0] ? proc->crash_text : how,
+             consequence(crew, proc->crash_text));
+    hr_log(crew->is_server ? HR_EV_SERVER_DIED : HR_EV_WORKER_DIED,
+           "worker=%s pid=%d reason=%s text=%s", proc->label, (int)proc->pid,
+           HR_LOG_Q(hr_str_of(how)), HR_LOG_Q(hr_str_of(text)));
+}
+
+static void on_seat_empty(struct hr_seat *seat, const struct hr_proc *proc, int wait_status,
+                          bool was_booting)
+{
+    struct hr_supervisor *supervisor = seat->crew->supervisor;
+    hr_time lived = was_booting ? 0 : hr_time_now() - proc->started_at;
+    if (was_booting && !seat->crew->was_ready)
+        hr_supervisor_boot_failed(supervisor, proc, wait_status);
+    if (!hr_supervisor_is_stopping(supervisor))
+        fill_later(seat, lived);
+}
+
+void hr_seat_on_exit(struct hr_proc *proc, int wait_status)
+{
+    struct hr_seat *seat = proc->seat;
+    bool was_booting = proc->state == HR_PROC_BOOTING;
+    bool is_oom = !proc->was_killed && hr_exit_count_oom() > proc->oom_before;
+    char how[64];
+
+    hr_proc_reaped(proc);
+    hr_exit_format(wait_status, is_oom, how, sizeof how);
+    if (!seat) {
+        hr_log(HR_EV_WORKER_EXIT, "worker=%s pid=%d reason=%s", proc->label, (int)proc->pid,
+               HR_LOG_Q(hr_str_of(how)));
+        hr_proc_dispose(proc);
+        return;
+    }
+    note_exit(seat->crew, how);
+    if (was_booting)
+        log_boot_failure(proc, how);
+    else
+        log_death(seat, proc, how);
+    bool was_successor = proc == seat->successor;
+    proc->seat = NULL;
+    if (was_successor) {
+        seat->successor = NULL;
+        hr_roll_on_boot_exit(seat->crew->supervisor, proc, was_booting, wait_status);
+    } else {
+        seat->holder = NULL;
+        on_seat_empty(seat, proc, wait_status, was_booting);
+    }
+    hr_proc_dispose(proc);
+}

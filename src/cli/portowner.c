@@ -1,0 +1,87 @@
+/* portowner.c - see portowner.h for the contract.
+ *
+ * /proc/net/tcp names the socket's inode, and the process that has it among
+ * its descriptors is the owner. A slow way, taken only on the way out.
+ */
+#include "cli/portowner.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The inode of a socket that listens on `port`; 0 when there is none. */
+static unsigned long listening_inode(const char *table, uint16_t port)
+{
+    enum { LISTEN = 0x0A };
+    char line[512];
+    unsigned long found = 0;
+    FILE *file = fopen(table, "re");
+    if (!file)
+        return 0;
+    while (!found && fgets(line, sizeof line, file)) {
+        unsigned local_port, state;
+        unsigned long inode;
+        /* sl local:port remote:port state tx:rx tr:when retransmits uid timeout inode */
+        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu",
+                   &local_port, &state, &inode) == 3 &&
+            local_port == port && state == LISTEN)
+            found = inode;
+    }
+    fclose(file);
+    return found;
+}
+
+static bool has_descriptor(const char *pid, const char *target)
+{
+    char path[300], link[64];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%s/fd", pid);
+    DIR *entries = opendir(path);
+    if (!entries)
+        return false;
+    for (struct dirent *entry = readdir(entries); entry && !found; entry = readdir(entries)) {
+        ssize_t n = readlinkat(dirfd(entries), entry->d_name, link, sizeof link - 1);
+        if (n < 0)
+            continue;
+        link[n] = '\0';
+        found = strcmp(link, target) == 0;
+    }
+    closedir(entries);
+    return found;
+}
+
+static void format_process(const char *pid, char *out, size_t size)
+{
+    char path[300], name[64] = "";
+    snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    FILE *file = fopen(path, "re");
+    if (file && fgets(name, sizeof name, file))
+        name[strcspn(name, "\n")] = '\0';
+    if (file)
+        fclose(file);
+    snprintf(out, size, "%s (pid %s)", name[0] ? name : "a process", pid);
+}
+
+bool hr_port_owner(uint16_t port, char *out, size_t size)
+{
+    char target[64];
+    bool found = false;
+    unsigned long inode = listening_inode("/proc/net/tcp", port);
+    if (!inode)
+        inode = listening_inode("/proc/net/tcp6", port);
+    DIR *entries = inode ? opendir("/proc") : NULL;
+    if (!entries)
+        return false;
+    snprintf(target, sizeof target, "socket:[%lu]", inode);
+    for (struct dirent *entry = readdir(entries); entry && !found; entry = readdir(entries)) {
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+            continue;
+        found = has_descriptor(entry->d_name, target);
+        if (found)
+            format_process(entry->d_name, out, size);
+    }
+    closedir(entries);
+    return found;
+}

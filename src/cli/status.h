@@ -1,0 +1,50 @@
+/* status.h - what `headrace status` knows: gathered once, then shown as a table or as JSON. */
+#ifndef HR_CLI_STATUS_H
+#define HR_CLI_STATUS_H
+
+#include <headrace/layer.h>
+
+#include "cli/figures.h"
+#include "cli/settings.h"
+
+struct hr_status_pool {
+    char name[HR_POOL_NAME_MAX + 1];
+    uint32_t n_wanted; /* by its supervisor; 0 when it has none */
+    uint32_t n_ready, n_live;
+    uint64_t n_queued;
+    hr_time oldest;
+    hr_time wait_p99, run_p99;
+    uint32_t n_exits; /* of the last hour */
+    char last_exit[64];
+    uint64_t n_refused; /* of the last hour */
+    char refused_reason[32];
+    uint64_t n_lost; /* events that went with their worker, since the layer was made */
+    char globs[8][HR_NAME_MAX + 1]; /* plain channels it takes; of more, the first */
+    uint32_t n_globs;
+};
+
+struct hr_status {
+    const char *url;
+    char name[32];
+    bool is_supervised;  /* its supervisor lives */
+    bool had_supervisor; /* or it did not end by itself */
+    int64_t supervisor_pid;
+    hr_time up_since; /* CLOCK_REALTIME: of the supervisor, else of the layer */
+    uint32_t n_servers, n_workers;
+    struct hr_arena_stats arena;
+    struct hr_connection_figures connections;
+    struct hr_status_pool pools[HR_SETTINGS_MAX_POOLS];
+    uint32_t n_pools;
+};
+
+/* Reads everything from the layer, which may be opened as an observer. */
+void hr_status_read(struct hr_layer *layer, const char *url, struct hr_status *out);
+
+/* Prints it; `is_all`: every channel and every process too. */
+void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer, bool is_all);
+void hr_status_print_json(const struct hr_status *status, struct hr_layer *layer, bool is_all);
+
+/* Is this a pool's own channel of events ("http.request.web")? */
+bool hr_status_is_event_channel(const char *channel);
+
+#endif /* HR_CLI_STATUS_H */

@@ -1,0 +1,216 @@
+/* status_text.c - status for people: a line about the site, a row a pool, and hints.
+ *
+ * A hint is a line that begins with '!': what is wrong and, to its right, what
+ * to do about it. None means that nothing is.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "cli/channels.h"
+#include "cli/status.h"
+#include "cli/units.h"
+
+enum { NUMBER_MAX = 32, HINT_WIDTH = 66 };
+
+/* "18 204" */
+static const char *grouped(uint64_t number, char out[NUMBER_MAX])
+{
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%" PRIu64, number);
+    size_t len = 0;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0)
+            out[len++] = ' ';
+        out[len++] = digits[i];
+    }
+    out[len] = '\0';
+    return out;
+}
+
+static const char *span(hr_time duration, char out[HR_UNITS_TEXT_MAX])
+{
+    if (duration <= 0)
+        return "-";
+    hr_units_about_duration(duration, out);
+    return out;
+}
+
+static void print_hint(const char *hint, const char *remedy)
+{
+    if (remedy[0])
+        printf("! %-*s  %s\n", HINT_WIDTH, hint, remedy);
+    else
+        printf("! %s\n", hint);
+}
+
+/* ---- the first line
+ * ------------------------------------------------------------------------------ */
+
+static void print_site(const struct hr_status *status)
+{
+    char age[HR_UNITS_TEXT_MAX], total[HR_UNITS_TEXT_MAX], all[NUMBER_MAX], sockets[NUMBER_MAX];
+    hr_time up = hr_time_wall() - status->up_since;
+    bool is_up = status->n_servers + status->n_workers > 0;
+    hr_units_about_size(status->arena.bytes_total, total);
+    printf("%s   %s%s   %s  %" PRIu64 " of %s   %s connections (%s WebSocket)\n", status->name,
+           is_up ? "up " : "down", is_up ? span(up > 0 ? up : 1, age) : "", status->url,
+           status->arena.bytes_used >> 20, total,
+           grouped(status->connections.n_http + status->connections.n_websocket, all),
+           grouped(status->connections.n_websocket, sockets));
+}
+
+/* ---- the table of pools
+ * ---------------------------------------------------------------------------- */
+
+static void print_pool(const struct hr_status_pool *pool)
+{
+    char processes[32], queued[NUMBER_MAX], refused[NUMBER_MAX], exits[96];
+    char oldest[HR_UNITS_TEXT_MAX], wait[HR_UNITS_TEXT_MAX], run[HR_UNITS_TEXT_MAX];
+    snprintf(processes, sizeof processes, "%" PRIu32 "/%" PRIu32, pool->n_ready,
+             pool->n_wanted ? pool->n_wanted : pool->n_live);
+    snprintf(exits, sizeof exits, "%" PRIu32 "%s%s", pool->n_exits, pool->n_exits ? "  " : "",
+             pool->n_exits ? pool->last_exit : "");
+    printf("%-10s %-6s %-8s %-9s %-9s %-9s %-22s %s%s%s\n", pool->name, processes,
+           grouped(pool->n_queued, queued), span(pool->oldest, oldest), span(pool->wait_p99, wait),
+           span(pool->run_p99, run), exits, grouped(pool->n_refused, refused),
+           pool->n_refused ? "  " : "", pool->n_refused ? pool->refused_reason : "");
+}
+
+static void print_pools(const struct hr_status *status)
+{
+    if (status->n_pools == 0)
+        return;
+    printf("%-10s %-6s %-8s %-9s %-9s %-9s %-22s %s\n", "POOL", "PROC", "QUEUE", "OLDEST",
+           "WAIT p99", "RUN p99", "EXITS 1h", "REFUSED 1h");
+    for (uint32_t i = 0; i < status->n_pools; i++)
+        print_pool(&status->pools[i]);
+}
+
+/* ---- hints -------------------------------------------------------------------------------------
+ */
+
+static void hint_site(const struct hr_status *status)
+{
+    char hint[256], used[HR_UNITS_TEXT_MAX];
+    if (status->had_supervisor && !status->is_supervised &&
+        status->n_servers + status->n_workers > 0) {
+        snprintf(hint, sizeof hint,
+                 "the supervisor (pid %" PRId64 ") is gone; its processes serve on",
+                 status->supervisor_pid);
+        print_hint(hint, "nothing restarts them");
+    }
+    if (status->n_workers > 0 && status->n_servers == 0)
+        print_hint("no interface server runs: nobody can connect", "headrace serve");
+    if (status->arena.bytes_used > status->arena.bytes_total / 5 * 4) {
+        hr_units_about_size(status->arena.bytes_used, used);
+        snprintf(hint, sizeof hint, "the layer is nearly full: %s are used", used);
+        print_hint(hint, "more workers, or [layer] size");
+    }
+}
+
+static void hint_pool(const struct hr_status_pool *pool)
+{
+    char hint[256], lost[NUMBER_MAX];
+    if (pool->n_ready == 0 && pool->n_queued > 0) {
+        snprintf(hint, sizeof hint, "%s: no worker is ready, and %" PRIu64 " events wait",
+                 pool->name, pool->n_queued);
+        print_hint(hint, pool->last_exit[0] ? "the log says why they ended" : "headrace run");
+    } else if (pool->n_ready < pool->n_wanted) {
+        snprintf(hint, sizeof hint, "%s: %" PRIu32 " of %" PRIu32 " workers are ready", pool->name,
+                 pool->n_ready, pool->n_wanted);
+        print_hint(hint, "the log says why");
+    }
+    if (pool->n_lost > 0) {
+        snprintf(hint, sizeof hint, "%s: %s events were lost with the worker that held them",
+                 pool->name, grouped(pool->n_lost, lost));
+        print_hint(hint, "reason=worker_died");
+    }
+}
+
+static void hint_unheard(struct hr_layer *layer, const struct hr_channel_stats *stats)
+{
+    char hint[512], age[HR_UNITS_TEXT_MAX], remedy[HR_NAME_MAX + 32] = "";
+    struct hr_nearest nearest = {.word = hr_str_of(stats->name)};
+    hr_channels_offer_heard(layer, &nearest);
+    if (nearest.best[0])
+        snprintf(remedy, sizeof remedy, "did you mean '%s'?", nearest.best);
+    snprintf(hint, sizeof hint, "nobody listens on '%s' (%" PRIu32 " message%s, oldest %s)",
+             stats->name, stats->depth, stats->depth == 1 ? "" : "s", span(stats->oldest, age));
+    print_hint(hint, remedy);
+}
+
+static void hint_channels(struct hr_layer *layer)
+{
+    struct hr_channel_stats stats;
+    char hint[512];
+    for (uint32_t i = 0; hr_layer_channel_stats(layer, i, &stats); i++) {
+        if (stats.depth == 0)
+            continue;
+        if (hr_str_starts(hr_str_of(stats.name), HR_LIT("dead."))) {
+            snprintf(hint, sizeof hint, "dead letters: %" PRIu32 " on %s", stats.depth,
+                     stats.name + 5);
+            print_hint(hint, "");
+        } else if (stats.n_listeners == 0 && !hr_status_is_event_channel(stats.name)) {
+            hint_unheard(layer, &stats);
+        }
+    }
+}
+
+/* ---- everything --------------------------------------------------------------------------------
+ */
+
+static uint64_t sum_dropped(const struct hr_channel_stats *stats)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < HR_N_REASONS; i++)
+        sum += stats->n_dropped[i];
+    return sum;
+}
+
+static void print_channels(struct hr_layer *layer)
+{
+    struct hr_channel_stats stats;
+    char age[HR_UNITS_TEXT_MAX];
+    printf("\n%-32s %-10s %-9s %-9s %-12s %-12s %-9s %s\n", "CHANNEL", "WAITING", "OLDEST",
+           "LISTENERS", "SENT", "RECEIVED", "REFUSED", "DROPPED");
+    for (uint32_t i = 0; hr_layer_channel_stats(layer, i, &stats); i++)
+        printf("%-32s %-10" PRIu32 " %-9s %-9" PRIu32 " %-12" PRIu64 " %-12" PRIu64 " %-9" PRIu64
+               " %" PRIu64 "\n",
+               stats.name, stats.depth, span(stats.oldest, age), stats.n_listeners, stats.n_sent,
+               stats.n_received, stats.n_full, sum_dropped(&stats));
+}
+
+static const char *state_word(const struct hr_member *member)
+{
+    if (member->flags & HR_MEMBER_RETIRE)
+        return "retiring";
+    return member->flags & HR_MEMBER_READY ? "ready" : "-";
+}
+
+static void print_members(struct hr_layer *layer)
+{
+    static const char *const roles[] = {"server", "worker", "client", "observer"};
+    struct hr_member member;
+    char age[HR_UNITS_TEXT_MAX];
+    printf("\n%-32s %-9s %-8s %-9s %-9s %s\n", "PROCESS", "PID", "ROLE", "STATE", "UP", "INBOX");
+    for (uint32_t slot = 0; hr_layer_member(layer, slot, &member); slot++)
+        if (member.is_live)
+            printf("%-32s %-9d %-8s %-9s %-9s %" PRIu32 "\n", member.label, (int)member.pid,
+                   roles[member.role], state_word(&member), span(hr_time_now() - member.since, age),
+                   member.inbox_depth);
+}
+
+void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer, bool is_all)
+{
+    print_site(status);
+    print_pools(status);
+    hint_site(status);
+    for (uint32_t i = 0; i < status->n_pools; i++)
+        hint_pool(&status->pools[i]);
+    hint_channels(layer);
+    if (is_all) {
+        print_channels(layer);
+        print_members(layer);
+    }
+}

@@ -1,0 +1,387 @@
+/* supervisor.c - states, signals and the scan of the layer; see supervisor.h.
+ *
+ *     STARTING ──all ready──► RUNNING
+ *        │ boot failed           │ TERM, INT
+ *        └──────────┬────────────┘
+ *                   ▼
+ *          STOPPING_SERVERS ──none left──► STOPPING_WORKERS ──none left──► ENDED
+ *
+ * Servers go first, because requests they still hold need workers to end. A
+ * second INT kills whatever is left. Who is ready and who was asked to retire
+ * is read from the layer's table of members, often while something boots and
+ * now and then otherwise: children tell the layer, not us, so that a
+ * supervisor is needed for nothing but starting and ending processes.
+ */
+#include "cli/supervisor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "cli/attach.h"
+#include "cli/exit.h"
+#include "cli/logfile.h"
+#include "cli/notify.h"
+#include "cli/page.h"
+
+#define SCAN_BUSY (20 * HR_MS)
+#define SCAN_IDLE (500 * HR_MS)
+#define REPORT_EVERY (10 * HR_SECOND)
+
+static bool move_allowed(enum hr_supervisor_state from, enum hr_supervisor_state to)
+{
+    switch (from) {
+    case HR_SUPERVISOR_STARTING:
+        return to == HR_SUPERVISOR_RUNNING || to == HR_SUPERVISOR_STOPPING_SERVERS;
+    case HR_SUPERVISOR_RUNNING:
+        return to == HR_SUPERVISOR_STOPPING_SERVERS;
+    case HR_SUPERVISOR_STOPPING_SERVERS:
+        return to == HR_SUPERVISOR_STOPPING_WORKERS;
+    case HR_SUPERVISOR_STOPPING_WORKERS:
+        return to == HR_SUPERVISOR_ENDED;
+    case HR_SUPERVISOR_ENDED:
+        return false;
+    }
+    return false;
+}
+
+static void move_to(struct hr_supervisor *supervisor, enum hr_supervisor_state to)
+{
+    hr_assert(move_allowed(supervisor->state, to));
+    supervisor->state = to;
+}
+
+bool hr_supervisor_is_stopping(const struct hr_supervisor *supervisor)
+{
+    return supervisor->state >= HR_SUPERVISOR_STOPPING_SERVERS;
+}
+
+/* ---- starting ---------------------------------------------------------------------------------
+ */
+
+static int fill_crew(struct hr_supervisor *supervisor, const char *name, bool is_server)
+{
+    struct hr_crew *crew;
+    int r = hr_crew_new(supervisor, name, is_server, &crew);
+    if (r < 0)
+        return hr_trace(r);
+    hr_crew_configure(crew, supervisor->settings);
+    r = hr_crew_grow(crew, crew->n_wanted);
+    for (uint32_t i = 0; i < crew->n_seats; i++)
+        hr_seat_fill(crew->seats[i]);
+    return hr_trace(r);
+}
+
+static int fill_crews(struct hr_supervisor *supervisor)
+{
+    int r = fill_crew(supervisor, "server", true);
+    for (struct hr_settings_pool *pool = hr_pool_first(supervisor->settings); pool && r == 0;
+         pool = hr_pool_next(pool))
+        r = fill_crew(supervisor, pool->section.name, false);
+    return hr_trace(r);
+}
+
+static void on_up(struct hr_supervisor *supervisor)
+{
+    move_to(supervisor, HR_SUPERVISOR_RUNNING);
+    const struct hr_page page = {
+        .settings = supervisor->settings,
+        .listeners = supervisor->listeners,
+        .layer_url = supervisor->layer_url,
+        .is_watching = supervisor->is_watching,
+    };
+    for (uint32_t i = 0; i < supervisor->listeners->n; i++)
+        hr_log(HR_EV_LISTEN, "address=%s", supervisor->listeners->items[i].name);
+    hr_log(HR_EV_START, "pid=%d layer=%s", (int)getpid(), supervisor->layer_url);
+    if (!hr_log_is_json())
+        hr_page_print(&page);
+    hr_notify("READY=1");
+    hr_control_report(supervisor);
+}
+
+void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr_proc *proc,
+                               int wait_status)
+{
+    char how[64];
+    if (supervisor->state != HR_SUPERVISOR_STARTING)
+        return;
+    if (supervisor->is_watching && proc->pool[0]) {
+        return; /* its author will save a better one */
+    }
+    hr_exit_format(wait_status, false, how, sizeof how);
+    const char *why = proc->boot_text[0]    ? proc->boot_text
+                      : proc->crash_text[0] ? proc->crash_text
+                                            : how;
+    hr_complain("%s did not start: %s", proc->label, why);
+    int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : HR_EXIT_APP_FAILED;
+    hr_supervisor_stop(supervisor, code ? code : HR_EXIT_APP_FAILED);
+}
+
+/* ---- the layer's table of members
+ * ---------------------------------------------------------------- */
+
+static struct hr_proc *find_proc(struct hr_supervisor *supervisor, pid_t pid)
+{
+    hr_list_foreach (node, &supervisor->procs) {
+        struct hr_proc *proc = hr_container_of(node, struct hr_proc, node);
+        if (proc->pid == pid && proc->state != HR_PROC_ENDED)
+            return proc;
+    }
+    return NULL;
+}
+
+static void look_at(struct hr_supervisor *supervisor, const struct hr_member *member)
+{
+    struct hr_proc *proc = member->is_live ? find_proc(supervisor, member->pid) : NULL;
+    if (!proc)
+        return;
+    if (proc->state == HR_PROC_BOOTING && (member->flags & HR_MEMBER_READY))
+        hr_seat_on_ready(proc);
+    else if (proc->state == HR_PROC_READY && (member->flags & HR_MEMBER_RETIRE))
+        hr_seat_on_retire(proc);
+}
+
+static bool is_anyone_booting(const struct hr_supervisor *supervisor)
+{
+    hr_list_foreach (node, &supervisor->procs)
+        if (hr_container_of(node, struct hr_proc, node)->state == HR_PROC_BOOTING)
+            return true;
+    return false;
+}
+
+static bool is_everyone_ready(const struct hr_supervisor *supervisor)
+{
+    hr_list_foreach (node, &supervisor->crews)
+        if (!hr_crew_is_ready(hr_container_of(node, struct hr_crew, node)))
+            return false;
+    return true;
+}
+
+static void on_scan(struct hr_timer *timer)
+{
+    struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, scan);
+    struct hr_member member;
+    for (uint32_t slot = 0; hr_layer_member(supervisor->layer, slot, &member); slot++)
+        look_at(supervisor, &member);
+    if (supervisor->state == HR_SUPERVISOR_STARTING && is_everyone_ready(supervisor))
+        on_up(supervisor);
+    hr_loop_start_timer(supervisor->loop, &supervisor->scan,
+                        is_anyone_booting(supervisor) ? SCAN_BUSY : SCAN_IDLE, on_scan);
+}
+
+void hr_supervisor_scan_soon(struct hr_supervisor *supervisor)
+{
+    hr_loop_start_timer(supervisor->loop, &supervisor->scan, SCAN_BUSY, on_scan);
+}
+
+/* ---- stopping ---------------------------------------------------------------------------------
+ */
+
+static bool is_server_left(const struct hr_supervisor *supervisor)
+{
+    hr_list_foreach (node, &supervisor->procs)
+        if (!hr_container_of(node, struct hr_proc, node)->pool[0])
+            return true;
+    return false;
+}
+
+static void empty_crews(struct hr_supervisor *supervisor, bool of_servers)
+{
+    hr_list_foreach (node, &supervisor->crews) {
+        struct hr_crew *crew = hr_container_of(node, struct hr_crew, node);
+        if (crew->is_server == of_servers)
+            hr_crew_shrink(crew, 0);
+    }
+}
+
+static void stop_on(struct hr_supervisor *supervisor)
+{
+    if (supervisor->state == HR_SUPERVISOR_STOPPING_SERVERS && !is_server_left(supervisor)) {
+        move_to(supervisor, HR_SUPERVISOR_STOPPING_WORKERS);
+        empty_crews(supervisor, false);
+    }
+    if (supervisor->state == HR_SUPERVISOR_STOPPING_WORKERS &&
+        hr_list_is_empty(&supervisor->procs)) {
+        move_to(supervisor, HR_SUPERVISOR_ENDED);
+        hr_loop_stop(supervisor->loop);
+    }
+}
+
+void hr_supervisor_stop(struct hr_supervisor *supervisor, int exit_code)
+{
+    if (hr_supervisor_is_stopping(supervisor))
+        return;
+    supervisor->exit_code = exit_code;
+    move_to(supervisor, HR_SUPERVISOR_STOPPING_SERVERS);
+    hr_log(HR_EV_STOP, "pid=%d text=\"requests in hand are finished first\"", (int)getpid());
+    hr_notify("STOPPING=1");
+    hr_roll_abort(supervisor);
+    empty_crews(supervisor, true);
+    stop_on(supervisor);
+}
+
+static void kill_all(struct hr_supervisor *supervisor)
+{
+    hr_list_foreach (node, &supervisor->procs)
+        hr_proc_signal(hr_container_of(node, struct hr_proc, node), SIGKILL);
+}
+
+/* ---- signals ----------------------------------------------------------------------------------
+ */
+
+/* As process 1 of a container we also inherit orphans: they are only reaped. */
+static void on_child(struct hr_supervisor *supervisor)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct hr_proc *proc = find_proc(supervisor, pid);
+        if (proc)
+            hr_seat_on_exit(proc, status);
+    }
+    stop_on(supervisor);
+}
+
+static void on_interrupt(struct hr_supervisor *supervisor)
+{
+    if (supervisor->was_interrupted)
+        kill_all(supervisor);
+    supervisor->was_interrupted = true;
+    hr_supervisor_stop(supervisor, HR_EXIT_OK);
+}
+
+static void reopen_logs(struct hr_supervisor *supervisor)
+{
+    hr_logfile_reopen();
+    hr_list_foreach (node, &supervisor->procs)
+        hr_proc_signal(hr_container_of(node, struct hr_proc, node), SIGUSR1);
+}
+
+static struct hr_supervisor *the_supervisor; /* signals have no argument of their own */
+
+static void on_signal(struct hr_signal *signal, int number)
+{
+    (void)signal;
+    switch (number) {
+    case SIGCHLD:
+        on_child(the_supervisor);
+        break;
+    case SIGTERM:
+        hr_supervisor_stop(the_supervisor, HR_EXIT_OK);
+        break;
+    case SIGINT:
+        on_interrupt(the_supervisor);
+        break;
+    case SIGHUP:
+        if (!hr_supervisor_is_stopping(the_supervisor))
+            hr_roll_begin(the_supervisor, (struct hr_str){0}, "SIGHUP", NULL);
+        break;
+    case SIGUSR1:
+        reopen_logs(the_supervisor);
+        break;
+    default:
+        HR_UNREACHABLE("a signal that was not asked for");
+    }
+}
+
+static const int signal_numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+enum { N_SIGNALS = sizeof signal_numbers / sizeof *signal_numbers };
+
+static int open_signals(struct hr_supervisor *supervisor)
+{
+    the_supervisor = supervisor;
+    for (int i = 0; i < N_SIGNALS; i++) {
+        int r =
+            hr_signal_open(supervisor->loop, &supervisor->signals[i], signal_numbers[i], on_signal);
+        if (r < 0)
+            return hr_trace(r);
+        supervisor->n_signals++;
+    }
+    return 0;
+}
+
+/* ---- timers and files
+ * ---------------------------------------------------------------------------- */
+
+static void on_watchdog(struct hr_timer *timer)
+{
+    struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, watchdog);
+    hr_notify("WATCHDOG=1");
+    hr_loop_start_timer(supervisor->loop, timer, hr_notify_watchdog_interval(), on_watchdog);
+}
+
+static void on_report(struct hr_timer *timer)
+{
+    struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, report);
+    hr_control_report(supervisor);
+    hr_loop_start_timer(supervisor->loop, timer, REPORT_EVERY, on_report);
+}
+
+static void on_built(struct hr_watch *watch, const char *name)
+{
+    struct hr_supervisor *supervisor = hr_container_of(watch, struct hr_supervisor, watch);
+    if (!hr_supervisor_is_stopping(supervisor))
+        hr_roll_begin(supervisor, (struct hr_str){0}, name, NULL);
+}
+
+static int start_all(struct hr_supervisor *supervisor)
+{
+    int r = open_signals(supervisor);
+    if (r == 0)
+        r = hr_control_open(supervisor);
+    if (r == 0 && supervisor->is_watching)
+        r = hr_watch_open(supervisor->loop, &supervisor->watch, supervisor->settings, on_built);
+    if (r == 0)
+        r = fill_crews(supervisor);
+    if (r < 0)
+        return hr_trace(r);
+    if (hr_notify_watchdog_interval() > 0)
+        on_watchdog(&supervisor->watchdog);
+    hr_loop_start_timer(supervisor->loop, &supervisor->report, REPORT_EVERY, on_report);
+    hr_supervisor_scan_soon(supervisor);
+    return 0;
+}
+
+static void end_all(struct hr_supervisor *supervisor)
+{
+    kill_all(supervisor); /* none is left, unless starting failed half-way */
+    while (!hr_list_is_empty(&supervisor->procs)) {
+        struct hr_proc *proc = hr_list_first(&supervisor->procs, struct hr_proc, node);
+        waitpid(proc->pid, NULL, 0);
+        hr_proc_dispose(proc);
+    }
+    while (!hr_list_is_empty(&supervisor->crews))
+        hr_crew_free(hr_list_first(&supervisor->crews, struct hr_crew, node));
+    hr_watch_close(&supervisor->watch);
+    hr_control_close(supervisor);
+    for (int i = 0; i < supervisor->n_signals; i++)
+        hr_signal_close(&supervisor->signals[i]);
+    hr_loop_stop_timer(supervisor->loop, &supervisor->scan);
+    hr_loop_stop_timer(supervisor->loop, &supervisor->watchdog);
+    hr_loop_stop_timer(supervisor->loop, &supervisor->report);
+}
+
+int hr_supervisor_run(struct hr_supervisor *supervisor)
+{
+    char text[256];
+    hr_list_init(&supervisor->crews);
+    hr_list_init(&supervisor->procs);
+    supervisor->started_at = hr_time_now();
+    int r = hr_loop_new(&supervisor->loop);
+    if (r == 0) {
+        r = start_all(supervisor);
+        if (r == 0)
+            r = hr_loop_run(supervisor->loop);
+        end_all(supervisor);
+        hr_loop_free(supervisor->loop);
+    }
+    if (r == 0)
+        return supervisor->exit_code;
+    hr_error_format(text, sizeof text, r);
+    hr_complain("the supervisor cannot run: %s", text);
+    return HR_EXIT_SETTINGS;
+}
