@@ -103,9 +103,8 @@ struct hr_addr hr_layer_control_address(const struct hr_layer *layer)
 static int draft_begin(struct hr_layer *layer, size_t size, const struct hr_send_options *options,
                        struct hr_draft *draft)
 {
-    *draft = (struct hr_draft){.layer = layer};
-    if (options)
-        draft->options = *options;
+    draft->layer = layer;
+    draft->options = options ? *options : (struct hr_send_options){0};
     if (draft->options.ticket)
         *draft->options.ticket = (struct hr_ticket){0};
     if (!has_slot(layer))

@@ -51,8 +51,8 @@ struct hr_layer_impl {
      * fork. NULL when nothing can have changed it. */
     void (*touch)(struct hr_layer *layer);
 
-    /* ---- sending. The draft comes with layer and options set and the rest
-     * zeroed; draft() prepares `pack` and keeps what it needs in `priv`.
+    /* ---- sending. The draft comes with layer and options set, nothing
+     * else; draft() prepares `pack` and keeps what it needs in `priv`.
      * draft_send() is called only when all that was written fitted. FULL is
      * returned through hr_layer_refuse(). */
     int (*draft)(struct hr_layer *layer, struct hr_str channel, size_t size,

@@ -255,9 +255,9 @@ static void checker_init(struct ipc_layer *c, void *image, size_t bytes)
         atomic_store(&c->ring_fds[i], -1);
     must(ipc_arena_adopt(&c->arena, image, bytes), "adopt");
     c->layer.id = c->arena.layer_id;
-    static uint16_t sources[8];
+    static struct ipc_source sources[2];
     c->sources = sources;
-    sources[0] = CHECKER_SLOT;
+    sources[0].number = CHECKER_SLOT;
     c->n_sources = 1;
     static _Atomic uint32_t mark = 1;
     c->fork_mark = &mark;
@@ -289,7 +289,9 @@ static void check_messages(struct ipc_layer *c)
     struct hr_delivery d;
     uint32_t expected = 1, n_gone = 0;
     bool saw_new = false;
-    c->sources[1] = (uint16_t)ipc_channel_find(&c->arena, channel);
+    c->sources[1].number = ipc_channel_find(&c->arena, channel);
+    if (!ipc_ring_of(&c->arena, c->sources[1].number, &c->sources[1].ring))
+        violation("the channel has no ring", c->sources[1].number);
     c->n_sources = 2;
     c->n_seen = atomic_load(&c->arena.header->n_channels);
     while (ipc_receive(&c->layer, HR_RECEIVE_CHANNELS, &d) == 0) {

@@ -266,7 +266,9 @@ static int prepare_slot(struct ipc_layer *l)
     l->n_delayed = hr_calloc(l->arena.n_queues, sizeof *l->n_delayed);
     if (!l->free_connections || !l->idle_interests || !l->sources || !l->n_delayed)
         return hr_raise(HR_ERR_NOMEM);
-    l->sources[0] = (uint16_t)l->layer.slot;
+    l->sources[0].number = l->layer.slot;
+    if (!ipc_ring_of(&l->arena, l->layer.slot, &l->sources[0].ring))
+        return hr_raise(HR_ERR_CORRUPT);
     l->n_sources = 1;
     l->n_seen = 0;
     l->n_connections = 1; /* 0 is the control address */

@@ -3,8 +3,8 @@
  * Each member has one bell: a word in its slot, AWAKE or ASLEEP in one of two
  * ways, and a FIFO beside the arena for those that sleep in a poll. Who is
  * about to sleep stores ASLEEP and then looks at its queues once more; who has
- * put a message in looks at the bell afterwards. A full fence on either side
- * makes sure that one of them sees the other. Ringing is the CAS back to
+ * put a message in looks at the bell afterwards. All four steps are seq_cst,
+ * so that one of them sees the other. Ringing is the CAS back to
  * AWAKE, so each sleep costs exactly one system call of one ringer, and none
  * while the receiver is awake.
  *
@@ -120,7 +120,8 @@ static int ring_fd(struct ipc_layer *l, uint32_t slot)
 bool ipc_ring_slot(struct ipc_layer *l, uint32_t slot)
 {
     _Atomic uint32_t *bell = &l->arena.slots[slot].bell;
-    uint32_t state = atomic_load_explicit(bell, memory_order_relaxed);
+    /* seq_cst: after our entry; pairs with ready_to_sleep(). */
+    uint32_t state = atomic_load(bell);
     if (state == IPC_AWAKE ||
         !atomic_compare_exchange_strong_explicit(bell, &state, IPC_AWAKE, memory_order_acq_rel,
                                                  memory_order_relaxed))
@@ -137,36 +138,43 @@ bool ipc_ring_slot(struct ipc_layer *l, uint32_t slot)
     return true;
 }
 
+/* Wakes a sleeper among the slots of one word of waiter bits; true when one slept. */
+static bool ring_word(struct ipc_layer *l, const struct ipc_queue *q, uint32_t word, uint64_t mask)
+{
+    uint64_t bits = atomic_load(&q->waiters[word]) & mask;
+    for (; bits; bits &= bits - 1) {
+        uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
+        if (slot < l->arena.n_slots && ipc_ring_slot(l, slot)) {
+            atomic_store_explicit(&l->last_rung, slot, memory_order_relaxed);
+            return true;
+        }
+    }
+    return false;
+}
+
 void ipc_ring(struct ipc_layer *l, uint32_t queue)
 {
-    /* seq_cst fence: our entry before their bell; pairs with ready_to_sleep(). */
-    atomic_thread_fence(memory_order_seq_cst);
     if (queue < l->arena.n_slots) {
         ipc_ring_slot(l, queue);
         return;
     }
+    /* Once around, from the slot after the last one rung, so that sleepers take turns. */
     const struct ipc_queue *q = &l->arena.queues[queue];
     uint32_t start = atomic_load_explicit(&l->last_rung, memory_order_relaxed) + 1;
-    /* Once around from the bit after the last one rung; the first word twice,
-     * for the bits before it. */
-    for (uint32_t i = 0; i <= 16; i++) {
-        uint32_t word = (start / 64 + i) % 16;
-        uint64_t bits = atomic_load_explicit(&q->waiters[word], memory_order_relaxed);
-        if (i == 0)
-            bits &= ~UINT64_C(0) << (start % 64);
-        for (; bits; bits &= bits - 1) {
-            uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
-            if (slot < l->arena.n_slots && ipc_ring_slot(l, slot)) {
-                atomic_store_explicit(&l->last_rung, slot, memory_order_relaxed);
-                return;
-            }
-        }
-    }
+    uint32_t first = start / 64 % 16, words = atomic_load(&q->waiter_words) & 0xFFFF;
+    uint64_t later = ~UINT64_C(0) << (start % 64);
+    if (words >> first & 1 && ring_word(l, q, first, later))
+        return;
+    uint32_t around = (words >> first | words << (16 - first)) & 0xFFFE;
+    for (; around; around &= around - 1)
+        if (ring_word(l, q, (first + (uint32_t)__builtin_ctz(around)) % 16, ~UINT64_C(0)))
+            return;
+    if (words >> first & 1)
+        ring_word(l, q, first, ~later);
 }
 
 void ipc_ring_all(struct ipc_layer *l)
 {
-    atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t slot = 0; slot < l->arena.n_slots; slot++)
         ipc_ring_slot(l, slot);
 }
@@ -183,11 +191,10 @@ void ipc_clear_waiter(const struct ipc_arena *a, uint32_t slot)
 
 static bool has_work(struct ipc_layer *l, enum hr_receive_from from)
 {
-    struct ipc_ring ring;
     uint32_t first = from & HR_RECEIVE_INBOX ? 0 : 1;
     uint32_t end = from & HR_RECEIVE_CHANNELS ? l->n_sources : 1;
     for (uint32_t i = first; i < end; i++)
-        if (ipc_ring_of(&l->arena, l->sources[i], &ring) && !ipc_queue_is_empty(&ring))
+        if (!ipc_queue_is_empty(&l->sources[i].ring))
             return true;
     return ipc_is_poisoned(&l->arena);
 }
@@ -200,9 +207,9 @@ static bool ready_to_sleep(struct ipc_layer *l, enum hr_receive_from from, enum 
     if (ipc_refresh_sources(l))
         return false;
     ipc_set_waiters(l, from & HR_RECEIVE_CHANNELS);
-    atomic_store_explicit(bell, (uint32_t)how, memory_order_relaxed);
-    /* seq_cst fence: our bell before their entries; pairs with ipc_ring(). */
-    atomic_thread_fence(memory_order_seq_cst);
+    /* seq_cst: our bell before their entries, which ipc_queue_is_empty() reads
+     * seq_cst too; pairs with the commit in ipc_queue_put() and with ipc_ring(). */
+    atomic_store(bell, (uint32_t)how);
     if (!has_work(l, from))
         return true;
     atomic_store_explicit(bell, IPC_AWAKE, memory_order_relaxed);

@@ -52,18 +52,18 @@ uint32_t ipc_channel_find(const struct ipc_arena *a, struct hr_str name)
     return number == 0 || number > a->geometry.n_channels ? IPC_NO_QUEUE : a->n_slots + number - 1;
 }
 
-bool ipc_channel_name(const struct ipc_arena *a, uint32_t queue, char out[HR_NAME_MAX + 1])
+size_t ipc_channel_name(const struct ipc_arena *a, uint32_t queue, char out[HR_NAME_MAX + 1])
 {
     /* acquire: pairs with publish(). */
     uint32_t n = atomic_load_explicit(&a->header->n_channels, memory_order_acquire);
     uint32_t number = queue - a->n_slots;
     if (number >= n || number >= a->geometry.n_channels)
-        return false;
+        return 0;
     const struct ipc_name *known = &a->names[number];
     uint32_t len = known->len <= HR_NAME_MAX ? known->len : HR_NAME_MAX;
     memcpy(out, known->name, len);
     out[len] = '\0';
-    return true;
+    return len;
 }
 
 /* ---- policies */

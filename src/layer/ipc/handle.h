@@ -32,6 +32,12 @@ struct ipc_listen {
     bool is_glob;
 };
 
+/* A queue we receive from, found once. */
+struct ipc_source {
+    uint32_t number;
+    struct ipc_ring ring;
+};
+
 struct ipc_layer {
     struct hr_layer layer; /* first: a handle is its struct hr_layer */
     char *directory;
@@ -57,7 +63,7 @@ struct ipc_layer {
     /* receive.c */
     struct ipc_listen listens[HR_LAYER_MAX_LISTENS];
     uint32_t n_listens;
-    uint16_t *sources; /* queue numbers to receive from, our inbox first */
+    struct ipc_source *sources; /* what to receive from, our inbox first */
     uint32_t n_sources;
     uint32_t n_seen;      /* channels that were registered when `sources` was made */
     uint32_t next_source; /* where the next receive begins */
@@ -104,8 +110,8 @@ HR_MUST_CHECK int ipc_channel_get(struct ipc_layer *l, struct hr_str name, uint3
 /* The same for who holds the admin lock. */
 HR_MUST_CHECK int ipc_channel_get_locked(struct ipc_layer *l, struct hr_str name,
                                          uint32_t *queue_out);
-/* The name of channel queue `queue`, copied; false when it has none. */
-bool ipc_channel_name(const struct ipc_arena *arena, uint32_t queue, char out[HR_NAME_MAX + 1]);
+/* The name of channel queue `queue`, copied with a NUL; its length, 0 when it has none. */
+size_t ipc_channel_name(const struct ipc_arena *arena, uint32_t queue, char out[HR_NAME_MAX + 1]);
 /* The queue under which inbox messages are counted. */
 static inline uint32_t ipc_inbox_counter(const struct ipc_arena *arena)
 {

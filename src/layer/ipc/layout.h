@@ -111,8 +111,9 @@ struct ipc_queue {
     _Atomic uint64_t
         n_dropped_queued;    /* of those: were in the queue, so that head counts them too */
     _Atomic uint64_t n_lost; /* of those: leases that came back and went nowhere */
-    _Alignas(IPC_LINE) _Atomic uint64_t
-        waiters[16]; /* a bit per slot that wants its messages; its owner, or admin */
+    _Alignas(IPC_LINE) _Atomic uint32_t
+        waiter_words;             /* a bit per word of `waiters` ever used; as these */
+    _Atomic uint64_t waiters[16]; /* a bit per slot that wants its messages; its owner, or admin */
 };
 enum ipc_queue_flag {
     IPC_QUEUE_LEASED = 1, /* at-least-once */

@@ -13,6 +13,7 @@
  *   TAKEN c      filled and taken: help the cursor on
  *   EMPTY c + 1  filled, taken, released: help the cursor on
  *   TAKEN c - 1  a taker of the last lap is still at it: full (tail) / empty (head)
+ *   READY c - 1  not yet taken since the last lap: full (tail)
  * Anything else with the cursor unchanged is damage and poisons the arena.
  */
 #include "layer/ipc/queue.h"
@@ -28,6 +29,12 @@ static uint32_t cycle_of(uint64_t position, uint32_t log2)
 static bool is_lagging(struct ipc_entry e, uint32_t cycle)
 {
     return e.state == IPC_TAKEN && e.cycle == ((cycle - 1) & 0xFFFFFF);
+}
+
+/* Is the message of the lap before still there? The ring is full to the last entry. */
+static bool is_full_lap(struct ipc_entry e, uint32_t cycle)
+{
+    return e.state == IPC_READY && e.cycle == ((cycle - 1) & 0xFFFFFF);
 }
 
 static _Atomic uint64_t *entry_at(const struct ipc_ring *ring, uint64_t position)
@@ -81,9 +88,9 @@ uint32_t ipc_queue_depth(const struct ipc_ring *ring)
 
 bool ipc_queue_is_empty(const struct ipc_ring *ring)
 {
-    uint64_t head = atomic_load_explicit(&ring->queue->head, memory_order_acquire);
-    struct ipc_entry e =
-        ipc_entry_unpack(atomic_load_explicit(entry_at(ring, head), memory_order_acquire));
+    /* seq_cst: for who is about to sleep, see ready_to_sleep(). */
+    uint64_t head = atomic_load(&ring->queue->head);
+    struct ipc_entry e = ipc_entry_unpack(atomic_load(entry_at(ring, head)));
     uint32_t cycle = cycle_of(head, ring->log2);
     /* Anything but a place nobody has filled is worth a take, which helps the head on if need be.
      */
@@ -139,17 +146,16 @@ int ipc_queue_put(struct ipc_arena *a, const struct ipc_ring *ring, uint32_t slo
             if (tail - head >= limit)
                 return IPC_QUEUE_FULL;
             ready.cycle = cycle;
-            /* release: pairs with the acquire in ipc_queue_take(); the commit. */
-            if (atomic_compare_exchange_strong_explicit(entry_at(ring, tail), &raw,
-                                                        ipc_entry_pack(ready), memory_order_acq_rel,
-                                                        memory_order_relaxed)) {
+            /* The commit. Release pairs with the acquire in ipc_queue_take();
+             * seq_cst with who is about to sleep, see ready_to_sleep(). */
+            if (atomic_compare_exchange_strong(entry_at(ring, tail), &raw, ipc_entry_pack(ready))) {
                 help(&q->tail, tail);
                 return 0;
             }
         } else if (e.cycle == cycle || e.cycle == ((cycle + 1) & 0xFFFFFF)) {
             help(&q->tail, tail);
         } else if (atomic_load_explicit(&q->tail, memory_order_acquire) == tail) {
-            if (is_lagging(e, cycle))
+            if (is_lagging(e, cycle) || is_full_lap(e, cycle))
                 return IPC_QUEUE_FULL;
             break;
         }

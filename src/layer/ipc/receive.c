@@ -34,11 +34,13 @@ static void set_waiter(struct ipc_layer *l, uint32_t queue, bool on)
     uint64_t bit = UINT64_C(1) << (l->layer.slot % 64);
     if (((atomic_load_explicit(word, memory_order_relaxed) & bit) != 0) == on)
         return;
-    /* seq_cst comes with the fence in prepare. */
-    if (on)
-        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
-    else
-        atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    /* seq_cst: seen by every ring() that does not see us awake later. */
+    if (on) {
+        atomic_fetch_or(word, bit);
+        atomic_fetch_or(&l->arena.queues[queue].waiter_words, UINT32_C(1) << l->layer.slot / 64);
+    } else {
+        atomic_fetch_and(word, ~bit);
+    }
 }
 
 void ipc_set_waiters(struct ipc_layer *l, bool on)
@@ -46,7 +48,7 @@ void ipc_set_waiters(struct ipc_layer *l, bool on)
     if (l->is_waiting == on)
         return;
     for (uint32_t i = 1; i < l->n_sources; i++)
-        set_waiter(l, l->sources[i], on);
+        set_waiter(l, l->sources[i].number, on);
     l->is_waiting = on;
 }
 
@@ -54,16 +56,18 @@ static int rebuild_sources(struct ipc_layer *l, uint32_t n_channels)
 {
     struct ipc_arena *a = &l->arena;
     ipc_set_waiters(l, false); /* of the old ones */
-    uint16_t *sources = hr_realloc(l->sources, (1 + n_channels) * sizeof *sources);
+    struct ipc_source *sources = hr_realloc(l->sources, (1 + n_channels) * sizeof *sources);
     if (!sources)
         return hr_raise(HR_ERR_NOMEM);
     l->sources = sources;
-    l->sources[0] = (uint16_t)l->layer.slot;
     l->n_sources = 1;
     for (uint32_t i = 1; i < n_channels; i++) {
+        struct ipc_source *source = &l->sources[l->n_sources];
         char name[HR_NAME_MAX + 1];
-        if (ipc_channel_name(a, a->n_slots + i, name) && is_listened(l, name))
-            l->sources[l->n_sources++] = (uint16_t)(a->n_slots + i);
+        source->number = a->n_slots + i;
+        if (ipc_channel_name(a, source->number, name) && is_listened(l, name) &&
+            ipc_ring_of(a, source->number, &source->ring))
+            l->n_sources++;
     }
     l->n_seen = n_channels;
     ipc_set_waiters(l, true);
@@ -258,13 +262,13 @@ static void describe(struct ipc_layer *l, const struct taken *t, uint32_t queue,
                      struct hr_delivery *out)
 {
     const struct ipc_block *b = &t->block;
-    out->reply = reply_of(l, b);
-    out->data = l->buffer;
-    out->len = b->len;
-    out->seq = b->seq;
-    out->attempts = b->attempts;
-    out->sent_at = b->sent;
-    out->taken_at = now;
+    *out = (struct hr_delivery){.reply = reply_of(l, b),
+                                .data = l->buffer,
+                                .len = b->len,
+                                .seq = b->seq,
+                                .attempts = b->attempts,
+                                .sent_at = b->sent,
+                                .taken_at = now};
     if (queue < l->arena.n_slots)
         out->to = (struct hr_addr){.layer = l->arena.layer_id,
                                    .slot = l->layer.slot,
@@ -272,8 +276,9 @@ static void describe(struct ipc_layer *l, const struct taken *t, uint32_t queue,
                                    .conn = b->conn,
                                    .conn_gen = b->conn_gen};
     if ((queue >= l->arena.n_slots || b->kind == IPC_LEASE_LOST) && b->queue < l->arena.n_queues &&
-        b->queue >= l->arena.n_slots && ipc_channel_name(&l->arena, b->queue, l->channel_name))
-        out->channel = hr_str_of(l->channel_name);
+        b->queue >= l->arena.n_slots)
+        out->channel = (struct hr_str){l->channel_name,
+                                       ipc_channel_name(&l->arena, b->queue, l->channel_name)};
     if (b->kind == IPC_LEASE_LOST) {
         out->kind = HR_DELIVERY_LEASE_LOST;
         out->reason = b->reason < HR_N_REASONS ? (enum hr_reason)b->reason : HR_REASON_NONE;
@@ -334,21 +339,19 @@ static bool deliver(struct ipc_layer *l, struct taken *t, uint32_t queue, hr_tim
 
 /* One visit to one source: 0 delivered, EMPTY nothing there, 1 + something dropped. */
 enum { VISIT_EMPTY = 1, VISIT_DROPPED = 2 };
-static int visit(struct ipc_layer *l, uint32_t queue, struct hr_delivery *out)
+static int visit(struct ipc_layer *l, const struct ipc_source *source, struct hr_delivery *out)
 {
-    struct ipc_ring ring;
     struct taken t;
-    if (!ipc_ring_of(&l->arena, queue, &ring) || ipc_queue_is_empty(&ring))
+    if (ipc_queue_is_empty(&source->ring))
         return VISIT_EMPTY;
     hr_time now = hr_time_now_coarse();
-    if (take(l, &ring, 0, now, &t))
+    if (take(l, &source->ring, 0, now, &t))
         return VISIT_EMPTY;
-    *out = (struct hr_delivery){0};
-    bool is_delivered = deliver(l, &t, queue, now, out);
+    bool is_delivered = deliver(l, &t, source->number, now, out);
     /* The baton: a woken receiver may have served another queue first, so
      * whoever leaves messages behind wakes one more sleeper. */
-    if (queue >= l->arena.n_slots && !ipc_queue_is_empty(&ring))
-        ipc_ring(l, queue);
+    if (source->number >= l->arena.n_slots && !ipc_queue_is_empty(&source->ring))
+        ipc_ring(l, source->number);
     return is_delivered ? 0 : VISIT_DROPPED;
 }
 
@@ -366,7 +369,7 @@ int ipc_receive(struct hr_layer *layer, enum hr_receive_from from, struct hr_del
         uint32_t i = l->next_source < l->n_sources ? l->next_source : 0;
         bool is_wanted = i == 0 ? from & HR_RECEIVE_INBOX : from & HR_RECEIVE_CHANNELS;
         l->next_source = i + 1;
-        r = is_wanted ? visit(l, l->sources[i], out) : VISIT_EMPTY;
+        r = is_wanted ? visit(l, &l->sources[i], out) : VISIT_EMPTY;
         if (r == 0)
             return 0;
         n_empty = r == VISIT_EMPTY ? n_empty + 1 : 0;

@@ -103,6 +103,7 @@ int ipc_draft(struct hr_layer *layer, struct hr_str channel, size_t size, struct
     int r = check_health(l);
     if (r == 0)
         r = ipc_channel_get(l, channel, &queue);
+    draft->priv[CONN] = draft->priv[SLOT_GEN] = 0;
     return r ? hr_trace(r) : draft_into(l, queue, size, draft);
 }
 
