@@ -63,7 +63,7 @@ static size_t walk_all(const struct hr_msg *msg)
     stack[0] = hr_walk(&root);
     while (depth > 0) {
         struct hr_walk *walk = &stack[depth - 1];
-        struct hr_str key;
+        struct hr_str key = {0};
         if (!(walk->is_map ? hr_map_next(walk, &key, &value) : hr_list_next(walk, &value))) {
             depth--;
             continue;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,19 +39,32 @@ static bool replay_file(const char *path)
     return true;
 }
 
-static bool replay_folder(const char *path, DIR *folder)
+static int is_shown(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+/* In the order of their names. */
+static bool replay_folder(const char *path)
 {
     char file[4096];
-    bool ok = true;
+    struct dirent **entries = NULL;
+    int n = scandir(path, &entries, is_shown, alphasort);
+    bool ok = n >= 0;
 
-    for (struct dirent *entry; ok && (entry = readdir(folder));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        (void)snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
-        ok = replay_file(file);
+    for (int i = 0; i < n; i++) {
+        (void)snprintf(file, sizeof(file), "%s/%s", path, entries[i]->d_name);
+        ok = ok && replay_file(file);
+        free(entries[i]);
     }
-    (void)closedir(folder);
+    free(entries);
     return ok;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 int main(int argc, char **argv)
@@ -61,10 +75,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: %s FILE-OR-FOLDER...\n", argv[0]);
         return 2;
     }
-    for (int i = 1; ok && i < argc; i++) {
-        DIR *folder = opendir(argv[i]);
-        ok = folder ? replay_folder(argv[i], folder) : replay_file(argv[i]);
-    }
+    for (int i = 1; ok && i < argc; i++)
+        ok = is_folder(argv[i]) ? replay_folder(argv[i]) : replay_file(argv[i]);
     printf("%d inputs replayed\n", n_replayed);
     return ok && n_replayed > 0 ? 0 : 1;
 }
