@@ -71,7 +71,7 @@ static size_t walk_all(const struct hr_msg *msg)
         n++;
         if (walk->is_map)
             check_text(msg, key);
-        if (depth == 1 && n < 64)
+        if (walk->is_map && depth == 1 && n < 64)
             check_found(&root, key);
         if (value.type == HR_TYPE_STRING)
             check_text(msg, value.as.str);
