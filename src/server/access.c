@@ -77,7 +77,7 @@ void hr_access_log_request(struct hr_http *http)
 void hr_access_log_closed(const struct hr_websocket *ws)
 {
     char client[HR_PEER_TEXT_MAX];
-    if (!ws->server->config.access_log)
+    if (!ws->source.server->config.access_log)
         return;
     struct hr_logline line;
     hr_logline_begin(&line, HR_EV_WEBSOCKET);
@@ -88,7 +88,7 @@ void hr_access_log_closed(const struct hr_websocket *ws)
     hr_logline_int(&line, "status", ws->code);
     hr_logline_int(&line, "bytes_in", (int64_t)ws->n_in);
     hr_logline_int(&line, "bytes_out", (int64_t)ws->n_out);
-    hr_logline_ms(&line, "total_ms", hr_server_now(ws->server) - ws->about->opened_at);
+    hr_logline_ms(&line, "total_ms", hr_server_now(ws->source.server) - ws->about->opened_at);
     hr_logline_str(&line, "pool", ws->source.pool->name);
     hr_logline_str(&line, "protocol", HR_LIT("websocket"));
     hr_logline_end(&line);

@@ -242,7 +242,9 @@ size_t hr_upload_take(struct hr_http *http, const uint8_t *data, size_t len)
     ptrdiff_t used = upload_feed(http, data, offered);
     if (used < 0)
         return len;
-    upload->heard_at = http->source.moved_at = hr_server_now(http->server);
+    upload->heard_at = hr_server_now(http->server);
+    if (http->source.state == HR_SOURCE_OUT)
+        http->source.mark = upload->heard_at;
     if (http->state == HR_HTTP_COLLECT && (upload->is_ended || !upload->is_spooling))
         hr_http_dispatch(http);
     else

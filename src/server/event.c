@@ -51,6 +51,17 @@ static int sources_grow(struct hr_server *server, uint32_t number)
     return 0;
 }
 
+void hr_source_forget(struct hr_source *source)
+{
+    hr_assert(!hr_addr_is_set(&source->addr));
+    source->pool = NULL;
+    source->seq = source->holder = 0;
+    source->state = HR_SOURCE_IDLE;
+    source->attempts = 0;
+    source->sent_at = source->taken_at = source->mark = 0;
+    source->is_untimed = source->is_accepted = source->is_vanished = false;
+}
+
 int hr_source_open(struct hr_source *source, struct hr_server *server, struct hr_pool *pool,
                    const struct hr_source_ops *ops)
 {
@@ -64,16 +75,11 @@ int hr_source_open(struct hr_source *source, struct hr_server *server, struct hr
         hr_layer_address_close(server->layer, &addr);
         return hr_trace(r);
     }
+    hr_source_forget(source);
     source->ops = ops;
     source->server = server;
     source->pool = pool;
     source->addr = addr;
-    source->seq = 0;
-    source->attempts = 0;
-    source->state = HR_SOURCE_IDLE;
-    source->is_untimed = source->is_accepted = source->is_vanished = false;
-    source->sent_at = source->taken_at = source->moved_at = 0;
-    source->holder = 0;
     server->sources[addr.conn] = source;
     return 0;
 }
@@ -112,6 +118,8 @@ void hr_source_move(struct hr_source *to, struct hr_source *from, const struct h
     hr_time due = hr_timer_is_active(&from->timer) ? from->timer.due : HR_NEVER;
     hr_loop_stop_timer(loop, &from->timer);
     *to = *from;
+    to->timer = (struct hr_timer){0}; /* list nodes that stand alone point to themselves */
+    to->refused = (struct hr_list){0};
     to->ops = ops;
     to->server->sources[to->addr.conn] = to;
     from->addr = (struct hr_addr){0};
@@ -150,7 +158,7 @@ static void source_time_out(struct hr_source *source, enum hr_reason reason)
 static void source_check_held(struct hr_source *source, const struct hr_ticket_info *info,
                               hr_time now)
 {
-    hr_time since = info->since > source->moved_at ? info->since : source->moved_at;
+    hr_time since = info->since > source->mark ? info->since : source->mark;
     hr_time due = hr_time_add(since, source_timeout(source));
     if (now < due) {
         source_arm(source, due);
@@ -206,10 +214,10 @@ static void source_on_timer(struct hr_timer *timer)
         source_check_out(source, now);
         break;
     case HR_SOURCE_HANDED_ON:
-        if (now >= source->deadline)
+        if (now >= source->mark)
             source_time_out(source, HR_REASON_TIMEOUT);
         else
-            source_arm(source, source->deadline);
+            source_arm(source, source->mark);
         break;
     case HR_SOURCE_REFUSED:
         source_leave(source, HR_SOURCE_IDLE);
@@ -243,7 +251,7 @@ static void source_sent(struct hr_source *source)
     source->sent_at = now;
     source->taken_at = 0;
     source->holder = 0;
-    source->moved_at = 0;
+    source->mark = 0;
     source->is_vanished = false;
     source_arm(source, hr_time_add(now, wait < run ? wait : run));
 }
@@ -303,11 +311,13 @@ int hr_source_resend(struct hr_source *source, const struct hr_delivery *lost, e
                 : hr_layer_send(layer, lost->channel, lost->data, lost->len, &options);
     if (r != 0)
         return r;
+    hr_time mark = source->mark;
     source->attempts = (uint8_t)(lost->attempts + 1);
     source_sent(source);
     if (!hr_str_eq(lost->channel, source->pool->channels[source->kind])) {
         source->state = HR_SOURCE_HANDED_ON; /* and its time runs on */
-        source_arm(source, source->deadline);
+        source->mark = mark;
+        source_arm(source, mark);
     }
     return 0;
 }
@@ -343,12 +353,18 @@ void hr_source_count(struct hr_source *source, enum hr_reason reason)
     hr_layer_count_drop(source->server->layer, source->pool->channels[source->kind], reason);
 }
 
-/* When was it taken, and by whom? Workers may say so; else the ticket knows while it is held. */
+/* When was it taken, and by whom? Our workers say so, in `taken_at` and `slot`. Of others the
+ * ticket knows while they hold the event, which after the last message they hardly ever do. */
 static void source_note_take(struct hr_source *source, const struct hr_msg *msg)
 {
     if (source->taken_at != 0 || source->state != HR_SOURCE_OUT)
         return;
-    source->taken_at = hr_msg_int(msg, "taken_at", 0);
+    int64_t taken_at = hr_msg_int(msg, "taken_at", 0), slot = hr_msg_int(msg, "slot", -1);
+    if (taken_at > 0 && slot >= 0 && slot < UINT32_MAX) {
+        source->taken_at = taken_at;
+        source->holder = (uint32_t)slot + 1;
+        return;
+    }
     struct hr_ticket_info info = hr_layer_ticket(source->server->layer, &source->ticket);
     if (info.state == HR_TICKET_HELD) {
         source->taken_at = info.since;
@@ -384,8 +400,8 @@ static void source_hand_on(struct hr_source *source, const struct hr_msg *done)
     if (ms <= 0)
         wait = source_timeout(source) < limit ? source_timeout(source) : limit;
     source->state = HR_SOURCE_HANDED_ON;
-    source->deadline = now + wait;
-    source_arm(source, source->deadline);
+    source->mark = now + wait;
+    source_arm(source, source->mark);
 }
 
 static void source_on_done(struct hr_source *source, const struct hr_msg *done)

@@ -49,7 +49,7 @@ struct hr_source_ops {
 enum hr_source_state {
     HR_SOURCE_IDLE,
     HR_SOURCE_OUT,       /* queued or held; the ticket tells */
-    HR_SOURCE_HANDED_ON, /* held by another channel's consumer, until `deadline` */
+    HR_SOURCE_HANDED_ON, /* held by another channel's consumer, until `mark` */
     HR_SOURCE_REFUSED,   /* the channel was full: the owner keeps the event */
 };
 
@@ -62,8 +62,8 @@ struct hr_source {
     struct hr_timer timer;
     struct hr_list refused;    /* hr_pool.refused */
     hr_time sent_at, taken_at; /* taken_at 0: not known */
-    hr_time moved_at;          /* the client's last share in it: its timeout begins anew there */
-    hr_time deadline;          /* HANDED_ON */
+    hr_time mark;              /* HANDED_ON: its end. OUT: the client's last share in it, where its
+                                  timeout begins anew */
     uint32_t seq;              /* of the event out, or of the last one */
     uint32_t holder;           /* slot + 1 of who held it; 0: not known */
     uint8_t kind;              /* enum hr_kind of the event out */
@@ -85,6 +85,8 @@ HR_MUST_CHECK int hr_source_open(struct hr_source *source, struct hr_server *ser
 /* Gives the address back: an event out is dropped before anybody takes it, later answers are
  * GONE. Idempotent. */
 void hr_source_close(struct hr_source *source);
+/* Forgets the pool and the last event: nothing of one request is said of the next. */
+void hr_source_forget(struct hr_source *source);
 /* Moves a source to another owner's struct. */
 void hr_source_move(struct hr_source *to, struct hr_source *from, const struct hr_source_ops *ops);
 

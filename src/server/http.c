@@ -304,6 +304,7 @@ static size_t http_read_head(struct hr_http *http, const uint8_t *data, size_t l
             return 0;
         hr_http_move(http, HR_HTTP_HEAD);
         http->ex = (struct hr_exchange){.began_at = http->since};
+        hr_source_forget(&http->source);
         hr_conn_arm(http->conn, hr_time_add(http->since, http->server->config.head_timeout));
     }
     int r = hr_http1_feed(&http->engine, data, len, &result);

@@ -45,7 +45,7 @@ static struct hr_websocket *ws_of(struct hr_source *source)
 
 static void ws_check_full(struct hr_websocket *ws)
 {
-    const struct hr_server *server = ws->server;
+    const struct hr_server *server = ws->source.server;
     uint32_t window = server->config.window;
     size_t waiting = ws->conn ? ws->conn->out.bytes : 0;
     bool over_budget = waiting > 0 && server->out_pool.n_unsent > server->config.max_unsent;
@@ -53,7 +53,7 @@ static void ws_check_full(struct hr_websocket *ws)
     if (is_full == ws->is_full)
         return;
     ws->is_full = is_full;
-    hr_layer_address_set_full(ws->server->layer, &ws->source.addr, is_full);
+    hr_layer_address_set_full(ws->source.server->layer, &ws->source.addr, is_full);
 }
 
 static void ws_send(struct hr_websocket *ws, enum hr_ws_opcode opcode, struct hr_str payload)
@@ -81,7 +81,7 @@ static void ws_send_close(struct hr_websocket *ws, uint16_t code, struct hr_str 
 
 void hr_websocket_free(struct hr_websocket *ws)
 {
-    struct hr_server *server = ws->server;
+    struct hr_server *server = ws->source.server;
     hr_assert(ws->magic == WEBSOCKET_MAGIC && !ws->conn);
     hr_source_close(&ws->source);
     hr_ws_queue_fini(ws);
@@ -110,7 +110,7 @@ static void bound_departed(struct hr_server *server)
  * when no event is left. */
 static void ws_depart(struct hr_websocket *ws, uint16_t code, struct hr_str reason)
 {
-    struct hr_server *server = ws->server;
+    struct hr_server *server = ws->source.server;
     if (ws->is_full) /* who waits to send need not wait for this one */
         hr_layer_address_set_full(server->layer, &ws->source.addr, false);
     ws->code = code;
@@ -146,8 +146,8 @@ void hr_websocket_close(struct hr_websocket *ws, uint16_t code, struct hr_str re
         return;
     ws->state = HR_WEBSOCKET_CLOSING;
     ws->code = code;
-    ws->closing_at = hr_server_now(ws->server);
-    hr_conn_arm(conn, hr_time_add(ws->closing_at, ws->server->config.close_timeout));
+    ws->asked_at = hr_server_now(ws->source.server);
+    hr_conn_arm(conn, hr_time_add(ws->asked_at, ws->source.server->config.close_timeout));
 }
 
 /* ---- in */
@@ -208,7 +208,7 @@ static size_t ws_on_data(struct hr_conn *conn, uint8_t *data, size_t len)
     struct hr_websocket *ws = conn->part;
     struct hr_ws_result result;
     size_t used = 0;
-    ws->heard_at = hr_server_now(ws->server);
+    ws->heard_at = hr_server_now(ws->source.server);
     ws->is_pinged = false;
     while (ws->state != HR_WEBSOCKET_OPEN || !hr_ws_queue_is_full(ws)) {
         int event = hr_ws_feed(&ws->engine, data + used, len - used, &result);
@@ -245,12 +245,12 @@ static void ws_on_sent(struct hr_conn *conn)
 
 static hr_time ws_open_on_time(struct hr_websocket *ws, hr_time now)
 {
-    const struct hr_server_config *config = &ws->server->config;
+    const struct hr_server_config *config = &ws->source.server->config;
     if (hr_ws_queue_is_full(ws)) {
         ws->heard_at = now; /* we do not listen: silence says nothing */
         ws->is_pinged = false;
     }
-    hr_time due = ws->is_pinged ? hr_time_add(ws->pinged_at, config->ping_timeout)
+    hr_time due = ws->is_pinged ? hr_time_add(ws->asked_at, config->ping_timeout)
                                 : hr_time_add(ws->heard_at, config->ping_interval);
     if (now < due)
         return due;
@@ -259,7 +259,7 @@ static hr_time ws_open_on_time(struct hr_websocket *ws, hr_time now)
         return HR_NEVER;
     }
     ws->is_pinged = true;
-    ws->pinged_at = now;
+    ws->asked_at = now;
     ws_send(ws, HR_WS_PING, (struct hr_str){0});
     return hr_time_add(now, config->ping_timeout);
 }
@@ -271,7 +271,7 @@ static hr_time ws_on_time(struct hr_conn *conn, hr_time now)
         return HR_NEVER;
     if (ws->state == HR_WEBSOCKET_OPEN)
         return ws_open_on_time(ws, now);
-    hr_time due = hr_time_add(ws->closing_at, ws->server->config.close_timeout);
+    hr_time due = hr_time_add(ws->asked_at, ws->source.server->config.close_timeout);
     if (now < due)
         return due;
     hr_conn_close(conn);
@@ -379,7 +379,6 @@ static struct hr_websocket *ws_new(struct hr_http *http)
     memcpy(about->text, path.ptr, path.len);
     memcpy(about->text + path.len, id.ptr, id.len);
     ws->magic = WEBSOCKET_MAGIC;
-    ws->server = http->server;
     ws->about = about;
     ws->heard_at = about->opened_at;
     hr_ws_init(&ws->engine, HR_WS_SERVER, http->server->config.max_message);

@@ -32,12 +32,11 @@ enum hr_websocket_state {
 
 struct hr_websocket {
     uint32_t magic;
-    uint8_t state;   /* enum hr_websocket_state */
-    bool is_pinged;  /* and nothing was heard since */
-    bool is_full;    /* the layer refuses more for it */
-    bool is_leaving; /* the last event is queued */
-    uint16_t code;   /* how it closed */
-    struct hr_server *server;
+    uint8_t state;        /* enum hr_websocket_state */
+    bool is_pinged;       /* and nothing was heard since */
+    bool is_full;         /* the layer refuses more for it */
+    bool is_leaving;      /* the last event is queued */
+    uint16_t code;        /* how it closed */
     struct hr_conn *conn; /* NULL once CLOSED */
     struct hr_list node;  /* server->departed */
     struct hr_ws engine;
@@ -48,7 +47,8 @@ struct hr_websocket {
     struct hr_ws_about *about;       /* path and names */
     uint8_t *map;                    /* the state, MessagePack; NULL: {} */
     uint32_t map_len;
-    hr_time heard_at, pinged_at, closing_at;
+    hr_time heard_at;
+    hr_time asked_at;     /* our ping, or our close, was sent: an answer is due */
     uint64_t n_in, n_out; /* payload bytes */
 };
 

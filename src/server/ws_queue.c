@@ -89,7 +89,7 @@ static void queue_drop_first(struct hr_websocket *ws)
 
 bool hr_ws_queue_is_full(const struct hr_websocket *ws)
 {
-    return ws->n_queued >= ws->server->config.max_queued;
+    return ws->n_queued >= ws->source.server->config.max_queued;
 }
 
 void hr_ws_queue_fini(struct hr_websocket *ws)
@@ -251,38 +251,38 @@ bool hr_ws_queue_disconnect(struct hr_websocket *ws, struct hr_str reason)
 
 /* ---- from the worker */
 
-static void state_is_wrong(struct hr_websocket *ws, enum hr_reason reason)
+static void state_refuse(struct hr_websocket *ws, enum hr_reason reason, const char *what)
 {
     hr_source_count(&ws->source, reason);
     hr_log(HR_EV_APP, "pool=%.*s path=%s what=%s", HR_STR(ws->source.pool->name),
-           HR_LOG_Q(hr_ws_about_path(ws->about)),
-           HR_LOG_Q(HR_LIT("a state that is no map of at most 16 KiB")));
+           HR_LOG_Q(hr_ws_about_path(ws->about)), HR_LOG_Q(hr_str_of(what)));
 }
 
 /* A state that cannot be taken leaves the old one: the connection goes on with what it knew. */
 static void state_set(struct hr_websocket *ws, const struct hr_msg *done)
 {
-    struct hr_buf *scratch = &ws->server->scratch;
+    static const char no_memory[] = "no memory for the state";
+    struct hr_buf *scratch = &ws->source.server->scratch;
     struct hr_value state;
     struct hr_pack pack;
     uint8_t *room;
     if (!hr_msg_get(done, "state", &state))
         return;
-    if (state.type != HR_TYPE_MAP || hr_buf_reserve(scratch, HR_STATE_MAX, &room) < 0) {
-        state_is_wrong(ws, HR_REASON_APP);
+    if (hr_buf_reserve(scratch, HR_STATE_MAX, &room) < 0) {
+        state_refuse(ws, HR_REASON_LIMIT, no_memory);
         return;
     }
     hr_pack_init(&pack, room, HR_STATE_MAX);
     hr_pack_value(&pack, &state);
     size_t len = state.n > 0 ? hr_pack_len(&pack) : 0;
-    if (hr_pack_done(&pack) < 0) {
-        state_is_wrong(ws, HR_REASON_APP);
+    if (state.type != HR_TYPE_MAP || hr_pack_done(&pack) < 0) {
+        state_refuse(ws, HR_REASON_APP, "a state that is no map of at most 16 KiB");
         return;
     }
     if (len != ws->map_len) {
         uint8_t *map = len > 0 ? hr_alloc(len) : NULL;
         if (len > 0 && !map) {
-            state_is_wrong(ws, HR_REASON_LIMIT);
+            state_refuse(ws, HR_REASON_LIMIT, no_memory);
             return;
         }
         hr_free(ws->map);

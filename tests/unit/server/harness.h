@@ -41,7 +41,6 @@ struct client {
 
 struct world {
     struct hr_loop *loop;
-    struct hr_timer tick;
     struct hr_layer *layer; /* the server's */
     struct hr_layer *worker;
     struct hr_server *server;
@@ -51,6 +50,7 @@ struct world {
     uint16_t port, admin_port;
     struct client clients[MAX_CLIENTS];
     int n_clients;
+    int n_idle; /* turns in which nothing moved */
     bool is_drained;
 };
 

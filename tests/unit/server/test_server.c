@@ -1,5 +1,5 @@
 /* test_server.c - runs all groups; a name as argument runs one. */
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "suites.h"
@@ -10,9 +10,18 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(void);
     } suites[] = {
+        {"out", test_out},
+        {"route", test_route},
         {"http", test_http},
         {"failures", test_failures},
         {"body", test_body},
+        {"stream", test_stream},
+        {"websocket", test_websocket},
+        {"events", test_events},
+        {"group", test_group},
+        {"static", test_static},
+        {"admin", test_admin},
+        {"life", test_life},
     };
     int failed = 0;
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
