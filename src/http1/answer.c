@@ -46,8 +46,9 @@ static uint8_t *put_number(uint8_t *at, uint64_t number)
 /* RFC 9110 5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT", whatever the locale. */
 static uint8_t *put_date(uint8_t *at, hr_time wall)
 {
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     static _Thread_local struct {
         time_t second;
         int len;
@@ -58,10 +59,10 @@ static uint8_t *put_date(uint8_t *at, hr_time wall)
     if (second != cache.second) {
         struct tm tm;
         gmtime_r(&second, &tm);
-        cache.len = snprintf(cache.text, sizeof(cache.text),
-                             "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
-                             days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon,
-                             tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+        cache.len =
+            snprintf(cache.text, sizeof(cache.text),
+                     "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday], tm.tm_mday,
+                     months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
         hr_assert(cache.len > 0 && (size_t)cache.len < sizeof(cache.text));
         cache.second = second;
     }

@@ -173,19 +173,17 @@ static enum hr_http1_refusal read_known(struct fields *f, struct hr_header *fiel
 }
 
 /* Makes the name lower case where it stands; false when it is no token. */
-static bool fold_name(struct hr_str name, bool *has_underscore)
+static bool fold_name(char *at, size_t len, bool *has_underscore)
 {
-    char *at = (char *)(uintptr_t)name.ptr; /* the head is ours to write */
-
     *has_underscore = false;
-    for (size_t i = 0; i < name.len; i++) {
+    for (size_t i = 0; i < len; i++) {
         uint8_t lower = hr_http1_token[(unsigned char)at[i]];
         if (!lower)
             return false;
         at[i] = (char)lower;
         *has_underscore |= lower == '_';
     }
-    return name.len > 0;
+    return len > 0;
 }
 
 static enum hr_http1_refusal check_framing(const struct fields *f, uint64_t max_body)
@@ -259,7 +257,7 @@ static void settle_websocket(const struct fields *f)
         out->wants_websocket = true;
 }
 
-enum hr_http1_refusal hr_http1_read_headers(struct hr_header *headers, uint32_t n,
+enum hr_http1_refusal hr_http1_read_headers(char *text, struct hr_header *headers, uint32_t n,
                                             const struct hr_http1_limits *limits,
                                             struct hr_http1_request *out)
 {
@@ -271,7 +269,8 @@ enum hr_http1_refusal hr_http1_read_headers(struct hr_header *headers, uint32_t 
         struct hr_header *field = &headers[out->n_headers];
         bool has_underscore;
         *field = headers[i];
-        if (!fold_name(field->name, &has_underscore))
+        char *name = text + (field->name.ptr - text); /* without its const */
+        if (!fold_name(name, field->name.len, &has_underscore))
             return HR_HTTP1_REFUSED_NAME;
         field->value = hr_str_trim(field->value);
         if (has_underscore)

@@ -34,11 +34,11 @@ enum hr_http1_refusal hr_http1_read_request_line(struct hr_str line, uint32_t ma
 /* RFC 3986 3.2.2, 3.2.3: a host with or without a port. */
 bool hr_http1_host_ok(struct hr_str host);
 
-/* Reads the header lines that llhttp found, in place: names become lower
+/* Reads the header lines that llhttp found in `text`, in place: names become lower
  * case, values lose the white space around them, names with `_` are dropped.
  * The table has room for one more entry than *n. Fills in all of the request
  * that hr_http1_read_request_line() has not. */
-enum hr_http1_refusal hr_http1_read_headers(struct hr_header *headers, uint32_t n,
+enum hr_http1_refusal hr_http1_read_headers(char *text, struct hr_header *headers, uint32_t n,
                                             const struct hr_http1_limits *limits,
                                             struct hr_http1_request *out);
 

@@ -248,7 +248,7 @@ static enum hr_http1_refusal judge_head(struct hr_http1 *h)
     if (why == HR_HTTP1_ACCEPTED)
         why = run_llhttp(p);
     if (why == HR_HTTP1_ACCEPTED)
-        why = hr_http1_read_headers(p->headers, p->n_headers, h->limits, &p->request);
+        why = hr_http1_read_headers(p->text, p->headers, p->n_headers, h->limits, &p->request);
     if (why == HR_HTTP1_ACCEPTED && !readings_agree(p))
         why = HR_HTTP1_REFUSED_DISAGREE;
     return why;

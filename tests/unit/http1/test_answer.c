@@ -19,9 +19,10 @@
 static void assert_text(struct hr_buf *out, const char *expected)
 {
     size_t len = hr_buf_len(out);
+    const char *text = len > 0 ? (const char *)hr_buf_ptr(out) : "";
 
-    if (len != strlen(expected) || memcmp(hr_buf_ptr(out), expected, len) != 0)
-        fail_msg("wrote '%.*s', not '%s'", (int)len, (const char *)hr_buf_ptr(out), expected);
+    if (len != strlen(expected) || strncmp(text, expected, len) != 0)
+        fail_msg("wrote '%.*s', not '%s'", (int)len, text, expected);
     hr_buf_fini(out);
 }
 

@@ -37,7 +37,7 @@ static enum hr_http1_refusal read_fields(struct sent *sent, const char *fields, 
         assert_true(hr_str_next(&line, ':', &field->name));
         field->value = line;
     }
-    return hr_http1_read_headers(sent->headers, n, &limits, &sent->request);
+    return hr_http1_read_headers(sent->text, sent->headers, n, &limits, &sent->request);
 }
 
 static void framing_that_could_be_read_twice_is_refused(void **state)
@@ -64,6 +64,7 @@ static void framing_that_could_be_read_twice_is_refused(void **state)
          HR_HTTP1_REFUSED_CODING_TWICE},
         {"Host: a\nTransfer-Encoding: chunked, chunked", HR_HTTP1_REFUSED_CODING_LAST},
         {"Host: a\nTransfer-Encoding: chunked, gzip", HR_HTTP1_REFUSED_CODING_LAST},
+        {"Host: a\nTransfer-Encoding: chunked, gzip, chunked", HR_HTTP1_REFUSED_CODING_LAST},
         {"Host: a\nTransfer-Encoding: identity", HR_HTTP1_REFUSED_CODING_LAST},
         {"Host: a\nTransfer-Encoding:", HR_HTTP1_REFUSED_CODING_LAST},
         {"Host: a\nTransfer-Encoding: chunked,", HR_HTTP1_REFUSED_CODING_LAST},
@@ -105,12 +106,27 @@ static void names_are_tokens(void **state)
     }
 }
 
+static void targets_are_printable_ascii_without_a_fragment(void **state)
+{
+    (void)state;
+
+    for (unsigned int byte = 0; byte < 256; byte++) {
+        char line[] = "GET /? HTTP/1.1";
+        struct hr_http1_request request = {0};
+        line[5] = (char)byte;
+        bool is_fine = byte > ' ' && byte < 0x7f && byte != '#' && byte != '%';
+        enum hr_http1_refusal why =
+            hr_http1_read_request_line((struct hr_str){line, sizeof(line) - 1}, 2, &request);
+        assert_int_equal(why == HR_HTTP1_ACCEPTED, is_fine);
+    }
+}
+
 static void a_row_is_spare_for_the_host_of_an_absolute_target(void **state)
 {
     struct sent sent = {.request = {.method = HR_LIT("GET"), .host = HR_LIT("b")}};
     (void)state;
 
-    assert_int_equal(hr_http1_read_headers(sent.headers, 0, &limits, &sent.request),
+    assert_int_equal(hr_http1_read_headers(sent.text, sent.headers, 0, &limits, &sent.request),
                      HR_HTTP1_ACCEPTED);
     assert_int_equal(sent.request.n_headers, 1);
     assert_true(hr_str_eq(sent.request.headers[0].name, HR_LIT("host")));
@@ -129,7 +145,8 @@ static void every_byte_of_a_line_has_its_verdict(void **state)
             size_t n;
             memset(line, 'x', sizeof(line));
             line[at] = (char)byte;
-            memcpy(line + 20, "\r\n", 2);
+            line[20] = '\r';
+            line[21] = '\n';
             bool is_fine = (byte >= 0x20 && byte != 0x7f) || byte == '\t';
             assert_int_equal(hr_lines_read(&lines, line, 22, &n),
                              is_fine ? HR_LINES_LINE : HR_LINES_BAD);
@@ -145,6 +162,7 @@ int test_head(void)
         cmocka_unit_test(framing_that_could_be_read_twice_is_refused),
         cmocka_unit_test(a_coding_is_refused_in_http_1_0),
         cmocka_unit_test(names_are_tokens),
+        cmocka_unit_test(targets_are_printable_ascii_without_a_fragment),
         cmocka_unit_test(a_row_is_spare_for_the_host_of_an_absolute_target),
         cmocka_unit_test(every_byte_of_a_line_has_its_verdict),
     };
