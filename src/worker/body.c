@@ -178,17 +178,16 @@ static int body_collect(struct hr_ctx *ctx)
 
 bool hr_body_collects(struct hr_ctx *ctx)
 {
-    bool is_whole = ctx->kind == HR_CTX_HTTP && ctx->row->body == HR_BODY_WHOLE;
-    if (!is_whole)
+    if (ctx->kind != HR_CTX_HTTP || ctx->row->body != HR_BODY_WHOLE)
         return false;
-    if (!hr_msg_bool(&ctx->msg, "more_body", false)) {
-        struct hr_str first = hr_http_body(&ctx->msg);
-        if (first.len <= body_limit(ctx))
-            return false;
-        hr_ctx_note(ctx, hr_answer_refuse(ctx, 413));
+    if (hr_msg_bool(&ctx->msg, "more_body", false)) {
+        hr_ctx_note(ctx, body_collect(ctx));
         return true;
     }
-    hr_ctx_note(ctx, body_collect(ctx));
+    /* What came inside the message is at most a chunk. */
+    if (body_limit(ctx) >= HR_BODY_CHUNK_MAX || hr_http_body(&ctx->msg).len <= body_limit(ctx))
+        return false;
+    hr_ctx_note(ctx, hr_answer_refuse(ctx, 413));
     return true;
 }
 

@@ -17,9 +17,11 @@ struct hr_str hr_http_method(const struct hr_msg *msg)
     return hr_msg_str(msg, "method");
 }
 
+/* The event in hand has been routed by it: no need to look for it again. */
 struct hr_str hr_http_path(const struct hr_msg *msg)
 {
-    return hr_msg_str(msg, "path");
+    bool is_in_hand = hr_in_hand && msg == &hr_in_hand->msg;
+    return is_in_hand ? hr_in_hand->path : hr_msg_str(msg, "path");
 }
 
 struct hr_str hr_http_body(const struct hr_msg *msg)

@@ -191,23 +191,12 @@ static int listen_plain(const struct hr_worker_config *config, struct hr_layer *
     return hr_trace(r);
 }
 
-/* Two rows of one channel (with different paths) are one thing to listen to. */
-static bool route_is_repeated(const struct hr_routes *routes, size_t index)
-{
-    for (size_t i = 0; i < index; i++)
-        if (hr_str_eq(routes->rows[i].channel, routes->rows[index].channel))
-            return true;
-    return false;
-}
-
 int hr_routes_listen(const struct hr_routes *routes, const struct hr_worker_config *config,
                      struct hr_layer *layer)
 {
     int r = 0;
     for (size_t i = 0; i < routes->n_rows && r == 0; i++) {
         const struct hr_route *route = &routes->rows[i];
-        if (route_is_repeated(routes, i))
-            continue;
         if (route->kind != HR_CTX_PLAIN && config_takes_clients(config))
             r = listen_to(layer, routes->pool_channel[route->kind]);
         else if (route->kind == HR_CTX_PLAIN && config_takes_channels(config))

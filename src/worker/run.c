@@ -128,14 +128,15 @@ static bool main_find_layer(const char *name, char *url, size_t size)
 
 static int main_usage(const char *program, bool is_help)
 {
-    fprintf(is_help ? stdout : stderr,
-            "usage: %s [--layer URL | --name NAME] [--pool POOL] [--label LABEL]\n"
-            "  --layer URL    the channel layer, ipc:DIRECTORY (else HEADRACE_LAYER)\n"
-            "  --name NAME    the layer of the site of that name, where `headrace run` keeps it\n"
-            "  --pool POOL    the pool this worker belongs to (web)\n"
-            "  --label LABEL  what status and logs call it (POOL.1)\n"
-            "  --drain SECONDS  to finish what is held when asked to stop (30)\n",
-            program);
+    fprintf(
+        is_help ? stdout : stderr,
+        "usage: %s [--layer URL | --name NAME] [--pool POOL] [--label LABEL] [--drain SECONDS]\n"
+        "  --layer URL      the channel layer, ipc:DIRECTORY (else HEADRACE_LAYER)\n"
+        "  --name NAME      the layer of the site of that name, where `headrace run` keeps it\n"
+        "  --pool POOL      the pool this worker belongs to (web)\n"
+        "  --label LABEL    what status and logs call it (POOL.1)\n"
+        "  --drain SECONDS  to finish what is held when asked to stop (30)\n",
+        program);
     return is_help ? 0 : EXIT_USAGE;
 }
 

@@ -27,7 +27,13 @@ void rig_open(struct rig *rig, const struct hr_consumer *consumers,
 {
     static int n_rigs;
     *rig = (struct rig){0};
-    snprintf(rig->url, sizeof(rig->url), "memory:worker-%d", n_rigs++);
+    if (getenv("RIG_ON_IPC")) {
+        strcpy(rig->dir, "/dev/shm/hr-worker-XXXXXX");
+        assert_non_null(mkdtemp(rig->dir));
+        snprintf(rig->url, sizeof(rig->url), "ipc:%s/layer", rig->dir);
+    } else {
+        snprintf(rig->url, sizeof(rig->url), "memory:worker-%d", n_rigs++);
+    }
     struct hr_layer_options options = {.role = HR_ROLE_SERVER, .create = true, .label = "server.1"};
     assert_int_equal(hr_loop_new(&rig->loop), 0);
     assert_int_equal(hr_layer_open(rig->url, &options, &rig->server), 0);
@@ -51,6 +57,11 @@ void rig_close(struct rig *rig)
     hr_layer_close(rig->server);
     for (size_t i = 0; i < rig->n_answers; i++)
         free(rig->answers[i].data);
+    if (rig->dir[0]) {
+        char command[96];
+        snprintf(command, sizeof command, "rm -r '%s'", rig->dir);
+        assert_int_equal(system(command), 0);
+    }
 }
 
 /* ---- sending */

@@ -3,7 +3,8 @@
  * rig_open() gives a worker of pool "web" whose consumers are the test's, on a
  * loop of its own. The test sends events as a server does (leased, with a
  * reply address and a number) and reads what comes back to that address, in
- * order. A turn of the loop does not wait unless it is told to.
+ * order. A turn of the loop does not wait unless it is told to. With RIG_ON_IPC
+ * in the environment the layer is an ipc one, between the two of one process.
  */
 #ifndef HR_TESTS_WORKER_FIXTURE_H
 #define HR_TESTS_WORKER_FIXTURE_H
@@ -34,7 +35,7 @@ struct answer {
 };
 
 struct rig {
-    char url[64];
+    char url[64], dir[48];
     struct hr_loop *loop;
     struct hr_layer *server;
     struct hr_worker *worker;

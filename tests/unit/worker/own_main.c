@@ -1,5 +1,10 @@
 /* own_main.c - a worker with a main() of its own, for test_life.c: tells the channel "said" what it
- * does. */
+ * does. Called with "flood" it is a child for test_later.c, which leaves 300 000 bytes in its pipe.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
 #include <headrace/worker.h>
 
 static int say(struct hr_layer *layer, const char *word)
@@ -27,7 +32,16 @@ static int app(struct hr_worker *worker)
     return r < 0 ? r : say(hr_worker_layer(worker), "ready");
 }
 
+static int flood(void)
+{
+    static char bytes[300000];
+    bool has_room = fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20) >= (int)sizeof bytes;
+    return has_room && write(STDOUT_FILENO, bytes, sizeof bytes) == sizeof bytes ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "flood") == 0)
+        return flood();
     return hr_worker_main(argc, argv, app);
 }

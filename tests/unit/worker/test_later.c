@@ -120,6 +120,44 @@ static void a_kept_events_client_that_leaves_is_noticed(void **state)
     rig_close(&rig);
 }
 
+static void count_gone(struct hr_ctx *ctx, void *arg)
+{
+    (void)ctx;
+    (void)arg;
+    now.n_gone++;
+}
+
+static int keep_beyond(struct hr_ctx *ctx, const struct hr_msg *msg)
+{
+    hr_ctx_on_gone(ctx, count_gone, NULL);
+    return keep(ctx, msg);
+}
+
+static void wake(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void a_client_that_left_is_told_of_once(void **state)
+{
+    static const struct hr_consumer consumers[] = {{.channel = "http.request", .fn = keep_beyond},
+                                                   {0}};
+    struct rig rig;
+    bool is_later = false;
+    (void)state;
+    open_clean(&rig, consumers);
+    rig_get(&rig, "/");
+    rig_turn(&rig, 4);
+    hr_layer_address_close(rig.server, &rig.client);
+    assert_non_null(hr_worker_timer(rig.worker, 350 * HR_MS, 0, wake, &is_later)); /* three looks */
+    rig_wait(&rig, &is_later);
+    assert_int_equal(now.n_gone, 1);
+    assert_int_equal(hr_http_reply(now.ctx, 200, NULL, "x"), HR_ERR_GONE);
+    hr_ctx_done(now.ctx);
+    assert_true(rig_is_acked(&rig));
+    rig_close(&rig);
+}
+
 /* ---- timers */
 
 static void tick(void *arg)
@@ -352,6 +390,35 @@ static void a_child_that_cannot_start_is_an_error(void **state)
     rig_close(&rig);
 }
 
+static void count_output(struct hr_ctx *ctx, void *arg, struct hr_str piece)
+{
+    (void)ctx;
+    (void)arg;
+    assert_false(now.is_over);
+    now.output_len += piece.len;
+}
+
+static void what_a_child_left_in_its_pipe_is_read_before_its_end(void **state)
+{
+    const char *const argv[] = {"own-main", "flood", NULL};
+    struct hr_child_spec spec = {.file = getenv("OWN_MAIN"),
+                                 .argv = argv,
+                                 .output = count_output,
+                                 .exited = on_end,
+                                 .arg = &now};
+    siginfo_t info;
+    struct rig rig;
+    (void)state;
+    open_clean(&rig, keeps);
+    assert_int_equal(hr_worker_spawn(rig.worker, NULL, &spec), 0);
+    assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT),
+                     0); /* it has ended: now the loop */
+    rig_wait(&rig, &now.is_over);
+    assert_int_equal(now.exit_status, 0);
+    assert_int_equal(now.output_len, 300000);
+    rig_close(&rig);
+}
+
 static void a_child_that_ignores_its_input_does_no_harm(void **state)
 {
     static char big[1 << 20];
@@ -391,6 +458,7 @@ int run_later_tests(void)
         cmocka_unit_test(a_kept_event_is_done_when_it_says_so),
         cmocka_unit_test(no_more_is_taken_than_may_be_kept),
         cmocka_unit_test(a_kept_events_client_that_leaves_is_noticed),
+        cmocka_unit_test(a_client_that_left_is_told_of_once),
         cmocka_unit_test(timers_repeat_until_cancelled),
         cmocka_unit_test(a_computation_answers_when_it_is_finished),
         cmocka_unit_test(a_thousand_jobs_wait_and_no_more),
@@ -398,6 +466,7 @@ int run_later_tests(void)
         cmocka_unit_test(a_child_gets_input_and_its_output_comes_before_its_end),
         cmocka_unit_test(a_childs_end_is_told_as_it_was),
         cmocka_unit_test(a_child_that_cannot_start_is_an_error),
+        cmocka_unit_test(what_a_child_left_in_its_pipe_is_read_before_its_end),
         cmocka_unit_test(a_child_that_ignores_its_input_does_no_harm),
         cmocka_unit_test(children_end_with_the_worker),
     };

@@ -85,6 +85,7 @@ static uint32_t n_listeners(struct rig *rig, const char *channel)
     struct hr_channel_stats stats;
     uint8_t empty = 0x80;
     assert_int_equal(hr_layer_send(rig->server, hr_str_of(channel), &empty, 1, NULL), 0);
+    rig_turn(rig, 2); /* a glob meets a new name at the next turn */
     assert_true(hr_layer_channel_find(rig->server, hr_str_of(channel), &stats));
     return stats.n_listeners;
 }
