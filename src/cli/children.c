@@ -256,6 +256,20 @@ void hr_proc_reaped(struct hr_proc *proc)
     proc->state = HR_PROC_ENDED;
 }
 
+void hr_proc_last_words(const struct hr_proc *proc, const char *otherwise, char *out, size_t size)
+{
+    const char *text = proc->boot_text[0]    ? proc->boot_text
+                       : proc->crash_text[0] ? proc->crash_text
+                                             : otherwise;
+    size_t len = 0;
+    for (; *text && len + 1 < size; text++) {
+        bool is_indent = *text == ' ' && len > 0 && out[len - 1] == ' ';
+        if (!is_indent)
+            out[len++] = *text == '\n' ? ' ' : *text;
+    }
+    out[len] = '\0';
+}
+
 static void on_capture_closed(struct hr_capture *capture)
 {
     bool is_out = capture->fn == on_stdout;

@@ -70,6 +70,9 @@ void hr_proc_signal(const struct hr_proc *proc, int number);
 /* Call when it was reaped: reads the rest of what it said. */
 void hr_proc_reaped(struct hr_proc *proc);
 
+/* Why it could not start or how it broke, on one line; `otherwise` when it said nothing. */
+void hr_proc_last_words(const struct hr_proc *proc, const char *otherwise, char *out, size_t size);
+
 /* Frees it, when its pipes are closed; call last, after hr_proc_reaped(). */
 void hr_proc_dispose(struct hr_proc *proc);
 

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "cli/exit.h"
 #include "cli/supervisor.h"
+#include "server/metrics.h"
 
 /* A worker ends by itself after `drain`; what has not is stuck. */
 #define KILL_GRACE HR_SECOND
@@ -129,6 +130,7 @@ bool hr_crew_is_ready(const struct hr_crew *crew)
 
 static void note_exit(struct hr_crew *crew, const char *how)
 {
+    hr_supervisor_report_soon(crew->supervisor);
     crew->exits[crew->n_exits++ % HR_CREW_MAX_EXITS] = hr_time_wall();
     hr_str_copy(crew->last_exit, sizeof crew->last_exit, hr_str_of(how));
 }
@@ -173,7 +175,8 @@ int hr_seat_start(struct hr_seat *seat, struct hr_settings *settings, struct hr_
     (*out)->seat = seat;
     hr_list_push_back(&supervisor->procs, &(*out)->node);
     hr_loop_start_timer(supervisor->loop, &(*out)->timer, crew->boot_timeout, on_boot_too_long);
-    hr_log(HR_EV_WORKER_START, "worker=%s pid=%d", seat->label, (int)(*out)->pid);
+    if (!hr_supervisor_is_quiet(supervisor))
+        hr_log(HR_EV_WORKER_START, "worker=%s pid=%d", seat->label, (int)(*out)->pid);
     hr_supervisor_scan_soon(supervisor);
     return 0;
 }
@@ -214,7 +217,8 @@ void hr_seat_on_ready(struct hr_proc *proc)
     proc->state = HR_PROC_READY;
     proc->boot_text[0] = '\0'; /* whatever looked like it was none */
     crew->was_ready = true;
-    hr_log(HR_EV_WORKER_READY, "worker=%s pid=%d", proc->label, (int)proc->pid);
+    if (!hr_supervisor_is_quiet(crew->supervisor))
+        hr_log(HR_EV_WORKER_READY, "worker=%s pid=%d", proc->label, (int)proc->pid);
     if (proc == seat->successor)
         hr_roll_on_ready(crew->supervisor);
 }
@@ -266,11 +270,24 @@ void hr_proc_leave(struct hr_proc *proc, hr_time drain)
 /* ---- exits ------------------------------------------------------------------------------------
  */
 
+static enum hr_exit why_ended(const struct hr_proc *proc, int wait_status, bool was_booting,
+                              bool is_oom)
+{
+    if (proc->was_killed)
+        return HR_EXIT_TIMEOUT;
+    if (was_booting)
+        return HR_EXIT_BOOT;
+    if (WIFSIGNALED(wait_status))
+        return is_oom && WTERMSIG(wait_status) == SIGKILL ? HR_EXIT_OOM : HR_EXIT_SIGNAL;
+    return proc->seat ? HR_EXIT_ERROR : HR_EXIT_ASKED;
+}
+
 static void log_boot_failure(const struct hr_proc *proc, const char *how)
 {
-    const char *text = proc->boot_text[0] ? proc->boot_text : proc->crash_text;
+    char text[sizeof proc->boot_text];
+    hr_proc_last_words(proc, "it did not start", text, sizeof text);
     hr_log(HR_EV_WORKER_DIED, "worker=%s pid=%d reason=%s text=%s", proc->label, (int)proc->pid,
-           HR_LOG_Q(hr_str_of(how)), HR_LOG_Q(hr_str_of(text[0] ? text : "it did not start")));
+           HR_LOG_Q(hr_str_of(how)), HR_LOG_Q(hr_str_of(text)));
 }
 
 /* What becomes of the event that it held, as far as that is known here. */
@@ -304,7 +321,7 @@ static void on_seat_empty(struct hr_seat *seat, const struct hr_proc *proc, int 
         fill_later(seat, lived);
 }
 
-void hr_seat_on_exit(struct hr_proc *proc, int wait_status)
+void hr_seat_on_exit(struct hr_supervisor *supervisor, struct hr_proc *proc, int wait_status)
 {
     struct hr_seat *seat = proc->seat;
     bool was_booting = proc->state == HR_PROC_BOOTING;
@@ -313,6 +330,9 @@ void hr_seat_on_exit(struct hr_proc *proc, int wait_status)
 
     hr_proc_reaped(proc);
     hr_exit_format(wait_status, is_oom, how, sizeof how);
+    if (proc->pool[0])
+        hr_metrics_count_exit(supervisor->layer, hr_str_of(proc->pool),
+                              why_ended(proc, wait_status, was_booting, is_oom));
     if (!seat) {
         hr_log(HR_EV_WORKER_EXIT, "worker=%s pid=%d reason=%s", proc->label, (int)proc->pid,
                HR_LOG_Q(hr_str_of(how)));
@@ -328,7 +348,7 @@ void hr_seat_on_exit(struct hr_proc *proc, int wait_status)
     proc->seat = NULL;
     if (was_successor) {
         seat->successor = NULL;
-        hr_roll_on_boot_exit(seat->crew->supervisor, proc, was_booting, wait_status);
+        hr_roll_on_boot_exit(supervisor, proc, was_booting, wait_status);
     } else {
         seat->holder = NULL;
         on_seat_empty(seat, proc, wait_status, was_booting);

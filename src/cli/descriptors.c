@@ -1,7 +1,7 @@
 /* descriptors.c - see descriptors.h for the contract.
  *
- * A supervisor holds two pipes and a pidfd for each child, listeners, its loop
- * and its layer; LEAST lets a small site start and says so where it could not.
+ * A supervisor holds two pipes for each child, a socket for each listener and
+ * server, its loop and its layer; LEAST lets a small site start.
  */
 #include "cli/descriptors.h"
 

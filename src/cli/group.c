@@ -90,9 +90,12 @@ static int find_action(const struct hr_args *args)
             return i;
         hr_nearest_offer(&nearest, hr_str_of(actions[i].word));
     }
-    hr_complain("there is no 'headrace group %s'; %s%s", args->operands[0],
-                nearest.best[0] ? "did you mean " : "there are add, discard, send, list and count",
-                nearest.best[0] ? nearest.best : "");
+    if (nearest.best[0])
+        hr_complain("there is no 'headrace group %s'; did you mean 'headrace group %s'?",
+                    args->operands[0], nearest.best);
+    else
+        hr_complain("there is no 'headrace group %s'; there are add, discard, send, list and count",
+                    args->operands[0]);
     return -1;
 }
 

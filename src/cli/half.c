@@ -7,6 +7,7 @@
 
 #include "base/process.h"
 #include "cli/attach.h"
+#include "cli/descriptors.h"
 #include "cli/exit.h"
 #include "cli/logfile.h"
 #include "cli/settings_load.h"
@@ -70,6 +71,8 @@ int hr_half_begin(const struct hr_args *args, const char *kind, struct hr_half *
 {
     struct hr_diag diag = {0};
     *out = (struct hr_half){0};
+    if (!hr_descriptors_prepare())
+        return HR_EXIT_SETTINGS;
     int r = hr_settings_load(args, &out->settings, &diag);
     if (r < 0)
         return hr_complain_of_settings(&diag, r);

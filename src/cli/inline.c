@@ -136,10 +136,10 @@ static int loop_until_stopped(struct inline_site *site, const struct hr_sockets 
     r = hr_signal_open(site->loop, &site->interrupt, SIGINT, on_interrupt);
     if (r == 0) {
         hr_layer_set_ready(site->layer, true);
-        for (uint32_t i = 0; i < listeners->n; i++)
-            hr_log(HR_EV_LISTEN, "address=%s", listeners->items[i].name);
         if (!hr_log_is_json())
             hr_page_print(&page);
+        for (uint32_t i = 0; i < listeners->n && hr_log_is_json(); i++)
+            hr_log(HR_EV_LISTEN, "address=%s", listeners->items[i].name);
         r = hr_loop_run(site->loop);
         hr_signal_close(&site->interrupt);
     }

@@ -227,7 +227,16 @@ static void list_sites_in(struct listing *list, const char *parent)
     closedir(entries);
 }
 
-/* Lists PARENT/X/REST for every X that begins with `prefix`. */
+/* The prefix and a uid. */
+static bool is_users(const char *name, const char *prefix)
+{
+    struct hr_str text = hr_str_of(name), head = hr_str_of(prefix);
+    uint64_t uid;
+    return hr_str_starts(text, head) &&
+           hr_str_u64((struct hr_str){text.ptr + head.len, text.len - head.len}, &uid);
+}
+
+/* Lists PARENT/PREFIX-UID/REST for every user. */
 static void list_sites_of_users(struct listing *list, const char *parent, const char *prefix,
                                 const char *rest)
 {
@@ -237,8 +246,7 @@ static void list_sites_of_users(struct listing *list, const char *parent, const 
     for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
         char path[PLACE_MAX];
         int n = snprintf(path, sizeof path, "%s/%s%s", parent, entry->d_name, rest);
-        if (entry->d_name[0] != '.' && hr_str_starts(hr_str_of(entry->d_name), hr_str_of(prefix)) &&
-            n > 0 && (size_t)n < sizeof path)
+        if (is_users(entry->d_name, prefix) && n > 0 && (size_t)n < sizeof path)
             list_sites_in(list, path);
     }
     closedir(entries);

@@ -11,7 +11,8 @@ struct hr_payload {
 
 /* Reads the operands from `first` on, or --json. Returns 0, or an exit code
  * with the complaint printed. Finish it either way. */
-HR_MUST_CHECK int hr_payload_read(const struct hr_args *args, uint32_t first, struct hr_payload *out);
+HR_MUST_CHECK int hr_payload_read(const struct hr_args *args, uint32_t first,
+                                  struct hr_payload *out);
 void hr_payload_fini(struct hr_payload *body);
 
 #endif /* HR_CLI_PAYLOAD_H */

@@ -52,16 +52,18 @@ static bool has_descriptor(const char *pid, const char *target)
     return found;
 }
 
+/* The first word of its command line: the program, or the title it gave itself. */
 static void format_process(const char *pid, char *out, size_t size)
 {
-    char path[300], name[64] = "";
-    snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    char path[300], line[128] = "";
+    snprintf(path, sizeof path, "/proc/%s/cmdline", pid);
     FILE *file = fopen(path, "re");
-    if (file && fgets(name, sizeof name, file))
-        name[strcspn(name, "\n")] = '\0';
-    if (file)
+    if (file) {
+        line[fread(line, 1, sizeof line - 1, file)] = '\0'; /* words end in a NUL */
         fclose(file);
-    snprintf(out, size, "%s (pid %s)", name[0] ? name : "a process", pid);
+    }
+    const char *slash = line[0] == '/' ? strrchr(line, '/') : NULL;
+    snprintf(out, size, "%s (pid %s)", line[0] ? (slash ? slash + 1 : line) : "a process", pid);
 }
 
 bool hr_port_owner(uint16_t port, char *out, size_t size)

@@ -226,11 +226,9 @@ void hr_roll_on_boot_exit(struct hr_supervisor *supervisor, const struct hr_proc
                           bool was_booting, int wait_status)
 {
     struct hr_roll *roll = &supervisor->roll;
-    char how[64];
+    char how[64], words[sizeof proc->boot_text];
     hr_exit_format(wait_status, false, how, sizeof how);
-    const char *words = proc->boot_text[0]    ? proc->boot_text
-                        : proc->crash_text[0] ? proc->crash_text
-                                              : how;
+    hr_proc_last_words(proc, how, words, sizeof words);
     int code = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == HR_EXIT_APP_NOT_FOUND
                    ? HR_EXIT_APP_NOT_FOUND
                    : HR_EXIT_APP_FAILED;

@@ -1,15 +1,16 @@
 /* run.c - `headrace run`: the whole site on this host.
  *
  * Everything that can be wrong is looked at before anything is started, in the
- * order in which people can mend it: settings, application, the layer (does
- * the site run already?), addresses. The addresses are bound before the layer
- * is opened, because root may become another user there, but a failure to
- * bind is told after it: "port taken" would be a poor way to say that the site
+ * order in which people can mend it: settings, application, does the site run
+ * already, addresses, the layer. The addresses are bound before the layer is
+ * opened, because root may become another user there. A port that cannot be
+ * bound is told last: "port taken" would be a poor way to say that the site
  * runs already.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "base/process.h"
 #include "cli/app.h"
 #include "cli/attach.h"
+#include "cli/descriptors.h"
 #include "cli/exit.h"
 #include "cli/inline.h"
 #include "cli/sockets.h"
@@ -53,19 +55,33 @@ static pid_t recorded_pid(struct hr_layer *layer)
     return 0;
 }
 
-/* Lists live interface servers and workers; gives their number. */
-static uint32_t list_children(struct hr_layer *layer, char *out, size_t size)
+/* Appends what fits whole. */
+static void append(char *out, size_t size, size_t *len, const char *format, ...) HR_PRINTF(4, 5);
+static void append(char *out, size_t size, size_t *len, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(out + *len, size - *len, format, args);
+    va_end(args);
+    if (n > 0 && (size_t)n < size - *len)
+        *len += (size_t)n;
+    else
+        out[*len] = '\0';
+}
+
+/* Lists live interface servers and workers, and their pids alone; gives their number. */
+static uint32_t list_children(struct hr_layer *layer, char *out, size_t size, char *pids,
+                              size_t pids_size)
 {
     struct hr_member member;
     uint32_t n = 0;
-    size_t len = 0;
-    out[0] = '\0';
+    size_t len = 0, pids_len = 0;
+    out[0] = pids[0] = '\0';
     for (uint32_t slot = 0; hr_layer_member(layer, slot, &member); slot++) {
         if (!member.is_live || (member.role != HR_ROLE_SERVER && member.role != HR_ROLE_WORKER))
             continue;
-        int added = snprintf(out + len, size - len, "%s%s %d", n ? ", " : "", member.label,
-                             (int)member.pid);
-        len = added > 0 && (size_t)added < size - len ? len + (size_t)added : len;
+        append(out, size, &len, "%s%s %d", n ? ", " : "", member.label, (int)member.pid);
+        append(pids, pids_size, &pids_len, " %d", (int)member.pid);
         n++;
     }
     return n;
@@ -94,14 +110,14 @@ static int lock_directory(struct run *run)
  * by hand. */
 static int check_orphans(const struct run *run)
 {
-    char list[1024];
+    char list[2048], pids[1024];
     pid_t pid = recorded_pid(run->layer);
-    if (pid == 0 || list_children(run->layer, list, sizeof list) == 0)
+    if (pid == 0 || list_children(run->layer, list, sizeof list, pids, sizeof pids) == 0)
         return 0;
     hr_complain("the supervisor of '%s' (pid %d) is gone, and its processes still serve at %s:\n"
                 "  %s\n"
-                "  Let them end before this one takes over: kill -TERM the pids above.",
-                run->settings->headrace.name, (int)pid, run->url, list);
+                "  Let them end before this one takes over: kill%s",
+                run->settings->headrace.name, (int)pid, run->url, list, pids);
     return HR_EXIT_LAYER;
 }
 
@@ -194,11 +210,20 @@ static int run_inline(struct run *run)
     return hr_inline_run(run->settings, &run->listeners, run->url);
 }
 
+/* Does the site run? Looked at without making anything. */
+static int check_running(struct run *run)
+{
+    const struct hr_layer_options options = {.role = HR_ROLE_OBSERVER};
+    if (hr_layer_open(run->url, &options, &run->layer) != 0)
+        return 0;
+    return lock_directory(run);
+}
+
 static int run_on_host(struct run *run)
 {
     char why[1024];
     int bound = hr_sockets_open(&run->settings->server, &run->listeners, why, sizeof why);
-    int r = take_layer(run);
+    int r = bound == 0 ? take_layer(run) : check_running(run);
     if (r != 0)
         return r;
     if (bound != 0) {
@@ -230,7 +255,7 @@ static int prepare(struct run *run)
 int hr_verb_run(const struct hr_args *args)
 {
     struct run run = {.args = args, .lock_fd = -1, .log_fd = -1};
-    int code = prepare(&run);
+    int code = hr_descriptors_prepare() ? prepare(&run) : HR_EXIT_SETTINGS;
     if (code == 0)
         code = hr_layerpath_directory(run.url) ? run_on_host(&run) : run_inline(&run);
     hr_sockets_close(&run.listeners);

@@ -119,8 +119,9 @@ static int loop_until_drained(struct serving *serving)
     r = hr_signal_open(serving->loop, &serving->interrupt, SIGINT, on_interrupt);
     if (r == 0) {
         hr_layer_set_ready(serving->layer, true);
-        hr_log(HR_EV_START, "server=%s pid=%d layer=%s", serving->half.label, (int)getpid(),
-               serving->half.url);
+        if (!serving->half.is_child) /* a supervisor says so for all */
+            hr_log(HR_EV_START, "server=%s pid=%d layer=%s", serving->half.label, (int)getpid(),
+                   serving->half.url);
         r = hr_loop_run(serving->loop);
         hr_signal_close(&serving->interrupt);
     }

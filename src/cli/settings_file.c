@@ -101,13 +101,22 @@ static int set_key(struct file_reader *reader, struct hr_str key, struct hr_str 
     return hr_trace(hr_settings_set(reader->settings, section, row, value, &origin, reader->diag));
 }
 
+/* inih takes comments off the first line of a value, but not off those that continue it. */
+static struct hr_str without_comment(struct hr_str value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.ptr[i] == ';' && (i == 0 || value.ptr[i - 1] == ' ' || value.ptr[i - 1] == '\t'))
+            value.len = i;
+    return value;
+}
+
 /* An ini_handler: 1 goes on. */
 static int on_key(void *user, const char *section, const char *key, const char *value)
 {
     struct file_reader *reader = user;
     (void)section; /* reader->section has it uncut */
     if (!reader->error)
-        reader->error = set_key(reader, hr_str_of(key), hr_str_of(value));
+        reader->error = set_key(reader, hr_str_of(key), without_comment(hr_str_of(value)));
     return reader->error == 0;
 }
 

@@ -61,14 +61,15 @@ static int set_pool_flag(struct hr_settings *settings, const struct hr_flag *fla
         flag, hr_settings_assign(settings, hr_str_of(assignment), &origin, diag), diag);
 }
 
-static int set_named_flag(struct hr_settings *settings, const struct hr_flag *flag,
-                          struct hr_diag *diag)
+static int set_named_flag(struct hr_settings *settings, const struct hr_args *args,
+                          const struct hr_flag *flag, struct hr_diag *diag)
 {
     struct hr_origin origin = {.kind = HR_FROM_FLAG, .where = flag->spelling};
     if (flag->option == &hr_options[HR_OPT_SET])
         return complain_of_flag(
             flag, hr_settings_assign(settings, hr_str_of(flag->value), &origin, diag), diag);
-    if (flag->option == &hr_options[HR_OPT_POOL])
+    /* `reload` only names a pool that runs. */
+    if (flag->option == &hr_options[HR_OPT_POOL] && args->verb != HR_VERB_RELOAD)
         return hr_trace(set_pool_flag(settings, flag, diag));
     if (flag->row && flag->row->section != HR_SECTION_POOL)
         return hr_trace(set_row_flag(settings, flag, diag));
@@ -80,7 +81,7 @@ static int read_flags(struct hr_settings *settings, const struct hr_args *args,
 {
     int r = 0;
     for (uint32_t i = 0; i < args->n_flags && r == 0; i++)
-        r = set_named_flag(settings, &args->flags[i], diag);
+        r = set_named_flag(settings, args, &args->flags[i], diag);
     for (uint32_t i = 0; i < args->n_flags && r == 0; i++)
         if (args->flags[i].row && args->flags[i].row->section == HR_SECTION_POOL)
             r = set_row_flag(settings, &args->flags[i], diag);

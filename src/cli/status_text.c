@@ -53,7 +53,7 @@ static void print_site(const struct hr_status *status)
     hr_time up = hr_time_wall() - status->up_since;
     bool is_up = status->n_servers + status->n_workers > 0;
     hr_units_about_size(status->arena.bytes_total, total);
-    printf("%s   %s%s   %s  %" PRIu64 " of %s   %s connections (%s WebSocket)\n", status->name,
+    printf("%s   %s%s   %s  %" PRIu64 " of %s used   %s connections (%s WebSocket)\n", status->name,
            is_up ? "up " : "down", is_up ? span(up > 0 ? up : 1, age) : "", status->url,
            status->arena.bytes_used >> 20, total,
            grouped(status->connections.n_http + status->connections.n_websocket, all),
@@ -109,14 +109,14 @@ static void hint_site(const struct hr_status *status)
     }
 }
 
-static void hint_pool(const struct hr_status_pool *pool)
+static void hint_pool(const struct hr_status_pool *pool, bool is_up)
 {
     char hint[256], lost[NUMBER_MAX];
     if (pool->n_ready == 0 && pool->n_queued > 0) {
         snprintf(hint, sizeof hint, "%s: no worker is ready, and %" PRIu64 " events wait",
                  pool->name, pool->n_queued);
         print_hint(hint, pool->last_exit[0] ? "the log says why they ended" : "headrace run");
-    } else if (pool->n_ready < pool->n_wanted) {
+    } else if (is_up && pool->n_ready < pool->n_wanted) {
         snprintf(hint, sizeof hint, "%s: %" PRIu32 " of %" PRIu32 " workers are ready", pool->name,
                  pool->n_ready, pool->n_wanted);
         print_hint(hint, "the log says why");
@@ -207,7 +207,7 @@ void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer
     print_pools(status);
     hint_site(status);
     for (uint32_t i = 0; i < status->n_pools; i++)
-        hint_pool(&status->pools[i]);
+        hint_pool(&status->pools[i], status->n_servers + status->n_workers > 0);
     hint_channels(layer);
     if (is_all) {
         print_channels(layer);

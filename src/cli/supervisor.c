@@ -31,6 +31,7 @@
 #define SCAN_BUSY (20 * HR_MS)
 #define SCAN_IDLE (500 * HR_MS)
 #define REPORT_EVERY (10 * HR_SECOND)
+#define REPORT_SOON (100 * HR_MS)
 
 static bool move_allowed(enum hr_supervisor_state from, enum hr_supervisor_state to)
 {
@@ -58,6 +59,11 @@ static void move_to(struct hr_supervisor *supervisor, enum hr_supervisor_state t
 bool hr_supervisor_is_stopping(const struct hr_supervisor *supervisor)
 {
     return supervisor->state >= HR_SUPERVISOR_STOPPING_SERVERS;
+}
+
+bool hr_supervisor_is_quiet(const struct hr_supervisor *supervisor)
+{
+    return supervisor->state == HR_SUPERVISOR_STARTING && !hr_log_is_json();
 }
 
 /* ---- starting ---------------------------------------------------------------------------------
@@ -94,11 +100,13 @@ static void on_up(struct hr_supervisor *supervisor)
         .layer_url = supervisor->layer_url,
         .is_watching = supervisor->is_watching,
     };
-    for (uint32_t i = 0; i < supervisor->listeners->n; i++)
-        hr_log(HR_EV_LISTEN, "address=%s", supervisor->listeners->items[i].name);
-    hr_log(HR_EV_START, "pid=%d layer=%s", (int)getpid(), supervisor->layer_url);
-    if (!hr_log_is_json())
+    if (!hr_log_is_json()) {
         hr_page_print(&page);
+    } else {
+        for (uint32_t i = 0; i < supervisor->listeners->n; i++)
+            hr_log(HR_EV_LISTEN, "address=%s", supervisor->listeners->items[i].name);
+        hr_log(HR_EV_START, "pid=%d layer=%s", (int)getpid(), supervisor->layer_url);
+    }
     hr_notify("READY=1");
     hr_control_report(supervisor);
 }
@@ -109,9 +117,8 @@ void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr
     char how[64];
     if (supervisor->state != HR_SUPERVISOR_STARTING)
         return;
-    if (supervisor->is_watching && proc->pool[0]) {
+    if (supervisor->is_watching && proc->pool[0])
         return; /* its author will save a better one */
-    }
     hr_exit_format(wait_status, false, how, sizeof how);
     const char *why = proc->boot_text[0]    ? proc->boot_text
                       : proc->crash_text[0] ? proc->crash_text
@@ -241,7 +248,7 @@ static void on_child(struct hr_supervisor *supervisor)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct hr_proc *proc = find_proc(supervisor, pid);
         if (proc)
-            hr_seat_on_exit(proc, status);
+            hr_seat_on_exit(supervisor, proc, status);
     }
     stop_on(supervisor);
 }
@@ -319,6 +326,11 @@ static void on_report(struct hr_timer *timer)
     struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, report);
     hr_control_report(supervisor);
     hr_loop_start_timer(supervisor->loop, timer, REPORT_EVERY, on_report);
+}
+
+void hr_supervisor_report_soon(struct hr_supervisor *supervisor)
+{
+    hr_loop_start_timer(supervisor->loop, &supervisor->report, REPORT_SOON, on_report);
 }
 
 static void on_built(struct hr_watch *watch, const char *name)

@@ -128,8 +128,12 @@ int hr_supervisor_run(struct hr_supervisor *supervisor);
 /* ---- supervisor.c, for its parts */
 void hr_supervisor_stop(struct hr_supervisor *supervisor, int exit_code);
 bool hr_supervisor_is_stopping(const struct hr_supervisor *supervisor);
+/* Nothing is logged about a start that goes well on a terminal: the page says it. */
+bool hr_supervisor_is_quiet(const struct hr_supervisor *supervisor);
 /* Looks for ready members soon, and often until none is booting. */
 void hr_supervisor_scan_soon(struct hr_supervisor *supervisor);
+/* Something that status shows has changed. */
+void hr_supervisor_report_soon(struct hr_supervisor *supervisor);
 /* A process could not start: ends the run if that is how it begins. */
 void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr_proc *proc,
                                int wait_status);
@@ -158,7 +162,7 @@ void hr_seat_promote(struct hr_seat *seat);
 /* Its process is ready, wants to retire, has ended (and is freed). */
 void hr_seat_on_ready(struct hr_proc *proc);
 void hr_seat_on_retire(struct hr_proc *proc);
-void hr_seat_on_exit(struct hr_proc *proc, int wait_status);
+void hr_seat_on_exit(struct hr_supervisor *supervisor, struct hr_proc *proc, int wait_status);
 /* TERM, and KILL when it takes longer than it may. */
 void hr_proc_leave(struct hr_proc *proc, hr_time drain);
 

@@ -1,0 +1,33 @@
+/* test_cli.c - runs the groups of unit-cli; an argument runs the group of that name alone. */
+#include "test_cli.h"
+
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(void);
+    } groups[] = {
+        {"units", test_units},
+        {"nearest", test_nearest},
+        {"settings", test_settings},
+        {"file", test_file},
+        {"precedence", test_precedence},
+        {"args", test_args},
+        {"argv", test_argv},
+        {"bind", test_bind},
+        {"app", test_app},
+        {"layerpath", test_layerpath},
+        {"sockets", test_sockets},
+        {"backoff", test_backoff},
+        {"exit", test_exit},
+        {"history", test_history},
+        {"json", test_json},
+    };
+    int n_failed = 0;
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        if (argc < 2 || strcmp(argv[1], groups[i].name) == 0)
+            n_failed += groups[i].run();
+    return n_failed == 0 ? 0 : 1;
+}
