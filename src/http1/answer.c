@@ -2,7 +2,8 @@
  *
  * Everything is appended to the connection's buffer in one reservation per
  * call, so a failure leaves no half line behind. The text of Date changes
- * once a second and costs 150 ns to make; it is kept per thread.
+ * once a second and costs more to make (0.17 us) than the rest of an answer; it
+ * is kept per thread.
  */
 #include "http1/http1.h"
 

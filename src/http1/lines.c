@@ -7,8 +7,7 @@
  *
  * Any other byte in a *_CR state, LF elsewhere, a space or tab in START and
  * every control but the tab in TEXT is refused. Between controls eight bytes
- * are looked at in one step: 0.25 ns a byte, where the one after another
- * costs 0.8.
+ * are looked at in one step: 0.1 ns a byte, one after another 0.4.
  */
 #include "http1/lines.h"
 

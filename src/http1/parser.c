@@ -16,8 +16,8 @@
  * first and llhttp second. A head is collected until it is complete and then
  * read in one go: so nothing can depend on how it was cut into packets, its
  * spans are simply places in our copy, and our own rules (target.c, fields.c)
- * can use the raw lines. Looking at each byte twice costs some 40 ns for a
- * small request. Where both readers have read the same thing and differ, the
+ * can use the raw lines. Going over the lines first costs 25 ns of a
+ * small request's 180. Where both readers have read the same thing and differ, the
  * request is refused. Bodies are in body.c.
  *
  * One block per request, exactly large enough when the head came in one piece:

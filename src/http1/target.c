@@ -54,12 +54,12 @@ static bool escapes_ok(struct hr_str path)
     return true;
 }
 
-/* Cuts off what comes before the first of `stops`, or all. */
-static struct hr_str cut(struct hr_str *rest, const char *stops)
+/* Cuts off what comes before the first of either byte, or all. */
+static struct hr_str cut(struct hr_str *rest, char stop, char other)
 {
     struct hr_str part = {rest->ptr, 0};
 
-    while (part.len < rest->len && !strchr(stops, rest->ptr[part.len]))
+    while (part.len < rest->len && rest->ptr[part.len] != stop && rest->ptr[part.len] != other)
         part.len++;
     rest->ptr += part.len;
     rest->len -= part.len;
@@ -95,7 +95,7 @@ bool hr_http1_host_ok(struct hr_str host)
         if (!ipv6_ok(name))
             return false;
     } else {
-        name = cut(&rest, ":");
+        name = cut(&rest, ':', ':');
         /* RFC 9110 4.2.1: an http URI with an empty host must be rejected. */
         if (name.len == 0)
             return false;
@@ -115,7 +115,7 @@ bool hr_http1_host_ok(struct hr_str host)
 
 static void split_path(struct hr_str target, struct hr_http1_request *out)
 {
-    out->raw_path = cut(&target, "?");
+    out->raw_path = cut(&target, '?', '?');
     out->query = target.len > 0 ? (struct hr_str){target.ptr + 1, target.len - 1} : target;
 }
 
@@ -123,14 +123,14 @@ static void split_path(struct hr_str target, struct hr_http1_request *out)
 static enum hr_http1_refusal read_absolute(struct hr_str target, bool is_options,
                                            struct hr_http1_request *out)
 {
-    struct hr_str scheme = cut(&target, ":");
+    struct hr_str scheme = cut(&target, ':', ':');
 
     if (!hr_str_starts(target, HR_LIT("://")) ||
         (!hr_str_eq_nocase(scheme, HR_LIT("http")) && !hr_str_eq_nocase(scheme, HR_LIT("https"))))
         return HR_HTTP1_REFUSED_TARGET_FORM;
-    cut(&target, "/");
+    cut(&target, '/', '/');
     target = (struct hr_str){target.ptr + 2, target.len - 2};
-    out->host = cut(&target, "/?");
+    out->host = cut(&target, '/', '?');
     if (!hr_http1_host_ok(out->host))
         return HR_HTTP1_REFUSED_TARGET_AUTHORITY;
 
@@ -179,13 +179,13 @@ enum hr_http1_refusal hr_http1_read_request_line(struct hr_str line, uint32_t ma
     struct hr_str rest = line;
 
     /* RFC 9112 3: method SP request-target SP HTTP-version, single spaces. */
-    out->method = cut(&rest, " ");
+    out->method = cut(&rest, ' ', ' ');
     if (!hr_http1_is_token(out->method))
         return HR_HTTP1_REFUSED_METHOD;
     if (rest.len == 0)
         return HR_HTTP1_REFUSED_REQUEST_LINE;
     rest = (struct hr_str){rest.ptr + 1, rest.len - 1};
-    out->target = cut(&rest, " ");
+    out->target = cut(&rest, ' ', ' ');
     if (out->target.len == 0 || rest.len == 0)
         return HR_HTTP1_REFUSED_REQUEST_LINE;
     if (out->target.len > max_target)
