@@ -403,13 +403,15 @@ struct row {
     double (*ours)(uint64_t n);
     double (*theirs)(uint64_t n);
     uint64_t n_ours, n_theirs;
-    double budget;   /* the ratio theirs / ours is at least this */
+    double budget; /* the ratio theirs / ours is at least this */
     bool needs_redis;
 };
 
 static const struct row rows[] = {
-    {"ipc send+receive 64 B / bare ring + futex", ipc_stream, bare_stream, 1000000, 1000000, 1 / 3.0, false},
-    {"ipc idle round trip / futex ping-pong", ipc_roundtrip, bare_roundtrip, 50000, 50000, 1 / 1.5, false},
+    {"ipc send+receive 64 B / bare ring + futex", ipc_stream, bare_stream, 1000000, 1000000,
+     1 / 3.0, false},
+    {"ipc idle round trip / futex ping-pong", ipc_roundtrip, bare_roundtrip, 50000, 50000, 1 / 1.5,
+     false},
     {"ipc throughput / redis", ipc_stream, redis_stream, 1000000, 5000, 100, true},
     {"ipc round trip / redis", ipc_roundtrip, redis_roundtrip, 50000, 2000, 10, true},
 };
@@ -422,9 +424,10 @@ static void run(const struct row *row, int n_runs)
         theirs[i] = row->theirs(row->n_theirs);
     }
     double a = median(ours, n_runs), b = median(theirs, n_runs);
-    printf("{\"name\": \"%s\", \"unit\": \"ns\", \"ours\": %.1f, \"theirs\": %.1f, \"ratio\": %.3f, "
-           "\"budget\": %.3f, \"met\": %s}\n",
-           row->name, a, b, b / a, row->budget, b / a >= row->budget ? "true" : "false");
+    printf(
+        "{\"name\": \"%s\", \"unit\": \"ns\", \"ours\": %.1f, \"theirs\": %.1f, \"ratio\": %.3f, "
+        "\"budget\": %.3f, \"met\": %s}\n",
+        row->name, a, b, b / a, row->budget, b / a >= row->budget ? "true" : "false");
     fflush(stdout);
 }
 
