@@ -78,6 +78,9 @@ static int header_add(struct hr_ctx *ctx, struct hr_str name, struct hr_str valu
 }
 
 static int header_set(struct hr_ctx *ctx, struct hr_str name, const char *format, va_list args)
+    HR_PRINTF(3, 0);
+
+static int header_set(struct hr_ctx *ctx, struct hr_str name, const char *format, va_list args)
 {
     if (ctx->answer != HR_ANSWER_NONE)
         return hr_raise(HR_ERR_STATE);

@@ -256,7 +256,7 @@ void hr_outbox_retry(struct hr_worker *worker)
     while (!hr_list_is_empty(&todo)) {
         struct hr_ctx *ctx = hr_list_first(&todo, struct hr_ctx, stalled);
         hr_list_remove(&ctx->stalled);
-        if (now - ctx->stalled_since > HR_OUTBOX_PATIENCE)
+        if (now - ctx->stalled_since > worker->patience)
             hr_ctx_give_up(ctx);
         else
             hr_outbox_flush(ctx);

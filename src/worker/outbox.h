@@ -7,7 +7,7 @@
  * the window when credit comes.
  *
  * Bounds: HR_OUTBOX_MAX bytes and then HR_ERR_FULL (control excepted, which is
- * small and comes last); HR_OUTBOX_PATIENCE of refusals and then the event is
+ * small and comes last); worker->patience of refusals and then the event is
  * given up (hr_ctx_give_up()), so that one full inbox does not use up a worker.
  */
 #ifndef HR_WORKER_OUTBOX_H

@@ -8,13 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/process.h"
+#include "base/str.h"
 #include "worker/runtime.h"
 
 enum { EXIT_ERROR = 1, EXIT_USAGE = 2 };
@@ -62,15 +61,15 @@ static int run_signals(struct run *run)
     return hr_trace(r);
 }
 
-static int run_loop(struct run *run)
+static int run_worker(struct run *run, const struct hr_worker_config *config)
 {
-    int r = run_signals(run);
-    if (r < 0)
-        return hr_trace(r);
-    r = hr_loop_run(run->loop);
-    hr_signal_close(&run->term);
-    hr_signal_close(&run->interrupt);
-    return r < 0 ? hr_trace(r) : run->outcome;
+    int r = hr_worker_open(run->loop, config, &run->worker);
+    if (r > 0)
+        fprintf(stderr, "headrace: %s\n", hr_worker_open_error());
+    if (r == 0)
+        r = hr_loop_run(run->loop);
+    hr_worker_close(run->worker);
+    return r != 0 ? hr_trace(r) : run->outcome;
 }
 
 static int run_report(const struct hr_worker_config *config, int r)
@@ -95,34 +94,47 @@ int hr_worker_run(const struct hr_worker_config *config)
     int r = hr_loop_new(&run.loop);
     if (r < 0)
         return run_report(config, r);
-    r = hr_worker_open(run.loop, &own, &run.worker);
-    if (r == 0)
-        r = run_loop(&run);
-    else if (r > 0)
-        fprintf(stderr, "headrace: %s\n", hr_worker_open_error());
-    hr_worker_close(run.worker);
+    r = run_signals(&run); /* first: one that comes while the application boots is for after that */
+    if (r == 0) {
+        r = run_worker(&run, &own);
+        hr_signal_close(&run.term);
+        hr_signal_close(&run.interrupt);
+    }
     hr_loop_free(run.loop);
     return run_report(config, r);
 }
 
 /* ---- programs with a main() of their own */
 
+/* Is there a layer? An observer disturbs nobody. */
+static bool main_layer_is_at(const char *url)
+{
+    struct hr_layer_options options = {.role = HR_ROLE_OBSERVER, .label = ""};
+    struct hr_layer *layer = NULL;
+    int r = hr_layer_open(url, &options, &layer);
+    hr_layer_close(layer);
+    return r == 0;
+}
+
 /* Where `--name` looks: the directories of SURFACE 1, in that order. */
 static bool main_find_layer(const char *name, char *url, size_t size)
 {
-    char places[3][256] = {""};
-    const char *runtime = getenv("RUNTIME_DIRECTORY"), *user = getenv("XDG_RUNTIME_DIR");
-    if (runtime && *runtime)
-        return (size_t)snprintf(url, size, "ipc:%s", runtime) < size;
-
-    (void)snprintf(places[0], sizeof(places[0]), "/run/headrace/%s", name);
-    if (user && *user)
-        (void)snprintf(places[1], sizeof(places[1]), "%s/headrace/%s", user, name);
-    (void)snprintf(places[2], sizeof(places[2]), "/dev/shm/headrace-%u/%s", (unsigned)getuid(),
-                   name);
-    for (size_t i = 0; i < 3; i++)
-        if (*places[i] && access(places[i], W_OK) == 0)
-            return (size_t)snprintf(url, size, "ipc:%s", places[i]) < size;
+    struct hr_str units = hr_str_of(getenv("RUNTIME_DIRECTORY")), unit = {0};
+    const char *user = getenv("XDG_RUNTIME_DIR");
+    hr_str_next(&units, ':', &unit); /* systemd separates several by colons; the first is ours */
+    for (int place = 0; place < 4; place++) {
+        int len = 0;
+        if (place == 0 && unit.len > 0)
+            len = snprintf(url, size, "ipc:%.*s", HR_STR(unit));
+        else if (place == 1)
+            len = snprintf(url, size, "ipc:/run/headrace/%s", name);
+        else if (place == 2 && user && *user)
+            len = snprintf(url, size, "ipc:%s/headrace/%s", user, name);
+        else if (place == 3)
+            len = snprintf(url, size, "ipc:/dev/shm/headrace-%u/%s", (unsigned)geteuid(), name);
+        if (len > 0 && (size_t)len < size && main_layer_is_at(url))
+            return true;
+    }
     return false;
 }
 

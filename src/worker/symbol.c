@@ -182,7 +182,8 @@ enum {
 struct line_unit {
     const struct image *image;
     struct reader files, program; /* files: from the directories on */
-    unsigned version, offset_size, min_length, line_range, opcode_base;
+    unsigned version, offset_size, line_range, opcode_base;
+    uint64_t min_length;
     int line_base;
     const uint8_t *opcode_lengths;
 };
@@ -214,11 +215,12 @@ static bool unit_read(struct line_unit *unit, struct reader *section)
     unit->program = in;
     reader_skip(&unit->program, header_length);
     in.end = unit->program.at;
-    unit->min_length = (unsigned)reader_fixed(&in, 1);
+    unit->min_length = reader_fixed(&in, 1);
     if (unit->version >= 4)
         reader_skip(&in, 1); /* operations per instruction: 1 but on VLIW */
     reader_skip(&in, 1);     /* is_stmt */
-    unit->line_base = (int8_t)reader_fixed(&in, 1);
+    int line_base = (int)reader_fixed(&in, 1);
+    unit->line_base = line_base < 128 ? line_base : line_base - 256; /* a signed byte */
     unit->line_range = (unsigned)reader_fixed(&in, 1);
     unit->opcode_base = (unsigned)reader_fixed(&in, 1);
     if (unit->line_range == 0 || unit->opcode_base == 0 || reader_left(&in) < unit->opcode_base - 1)

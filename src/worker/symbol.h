@@ -22,7 +22,7 @@ struct hr_symbol {
     uint64_t line;
 };
 
-/* `address` is relative to where the object was loaded. What is lent points into `image`. */
-struct hr_symbol hr_symbol_find(const void *image, size_t size, uint64_t address);
+/* `address` is relative to where the object was loaded. What is lent points into `data`. */
+struct hr_symbol hr_symbol_find(const void *data, size_t size, uint64_t address);
 
 #endif /* HR_WORKER_SYMBOL_H */

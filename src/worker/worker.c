@@ -350,6 +350,7 @@ static struct hr_worker *worker_new(struct hr_loop *loop, const struct hr_worker
     worker->magic = HR_WORKER_MAGIC;
     worker->loop = loop;
     worker->config = *config;
+    worker->patience = HR_OUTBOX_PATIENCE;
     worker->file.fd = -1;
     worker->n_handles = 1; /* the owner's own, until the close */
     config_default(worker);

@@ -53,6 +53,7 @@ struct hr_worker {
     struct hr_ctx *spares[HR_WORKER_SPARES]; /* owned */
     uint32_t n_spares;
 
+    hr_time patience; /* with a layer that refuses: HR_OUTBOX_PATIENCE */
     struct hr_timer retry_timer, watch_timer, drain_timer;
     struct hr_list timers, jobs, children; /* the application's */
     uint32_t n_jobs, n_children;

@@ -1,6 +1,7 @@
 /* fixture.c - see fixture.h for the contract. */
 #include "fixture.h"
 
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,7 +29,7 @@ void rig_open(struct rig *rig, const struct hr_consumer *consumers,
     static int n_rigs;
     *rig = (struct rig){0};
     if (getenv("RIG_ON_IPC")) {
-        strcpy(rig->dir, "/dev/shm/hr-worker-XXXXXX");
+        snprintf(rig->dir, sizeof rig->dir, "/dev/shm/hr-worker-XXXXXX");
         assert_non_null(mkdtemp(rig->dir));
         snprintf(rig->url, sizeof(rig->url), "ipc:%s/layer", rig->dir);
     } else {
@@ -57,11 +58,28 @@ void rig_close(struct rig *rig)
     hr_layer_close(rig->server);
     for (size_t i = 0; i < rig->n_answers; i++)
         free(rig->answers[i].data);
-    if (rig->dir[0]) {
-        char command[96];
-        snprintf(command, sizeof command, "rm -r '%s'", rig->dir);
-        assert_int_equal(system(command), 0);
-    }
+    if (rig->dir[0])
+        remove_tree(rig->dir);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *at)
+{
+    (void)status;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
+void remove_tree(const char *path)
+{
+    assert_int_equal(nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+const char *built(const char *variable)
+{
+    const char *path = getenv(variable);
+    assert_non_null(path); /* run by `meson test` */
+    return path ? path : "";
 }
 
 /* ---- sending */
@@ -85,11 +103,11 @@ static void pack_bytes(struct hr_pack *pack, const char *key, struct hr_str valu
 static void pack_headers(struct hr_pack *pack, const char *const *headers)
 {
     uint32_t n = 0;
-    while (headers[n])
+    while (headers[2 * n])
         n++;
     hr_pack_cstr(pack, "headers");
-    hr_pack_list(pack, n / 2);
-    for (uint32_t i = 0; i < n; i += 2) {
+    hr_pack_list(pack, n);
+    for (size_t i = 0; headers[i] && headers[i + 1]; i += 2) {
         hr_pack_list(pack, 2);
         hr_pack_bytes(pack, headers[i], strlen(headers[i]));
         hr_pack_bytes(pack, headers[i + 1], strlen(headers[i + 1]));

@@ -86,6 +86,12 @@ const struct answer *rig_expect(struct rig *rig, const char *type);
 /* Has the last event's lease ended, and how many are held? */
 bool rig_is_acked(struct rig *rig);
 
+/* A directory and all in it. */
+void remove_tree(const char *path);
+
+/* The path of something that was built, by the variable that meson.build gives it. */
+const char *built(const char *variable);
+
 #define assert_str(actual, expected)                                                               \
     do {                                                                                           \
         struct hr_str actual_ = (actual);                                                          \

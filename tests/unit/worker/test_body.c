@@ -105,27 +105,27 @@ static void a_small_body_is_there_at_once(void **state)
 
 static void a_whole_body_is_put_together_before_the_call(void **state)
 {
-    enum { FIRST = 64 << 10, TOTAL = 150001 };
-    char *bytes = pattern(TOTAL);
+    const size_t first = 64 << 10, total = 150001;
+    char *bytes = pattern(total);
     struct rig rig;
     (void)state;
     rig_open_clean(&rig, whole);
-    send_upload(&rig, (struct hr_str){bytes, FIRST}, true, kept);
+    send_upload(&rig, (struct hr_str){bytes, first}, true, kept);
     const struct answer *answer = rig_expect(&rig, "body.open");
     assert_int_equal(hr_msg_int(&answer->msg, "window", 0), 256 << 10);
     struct hr_str to = hr_msg_str(&answer->msg, "to");
     assert_int_equal(seen.n_calls, 0);
 
-    send_piece(&rig, to, (struct hr_str){bytes + FIRST, FIRST}, FIRST, true);
+    send_piece(&rig, to, (struct hr_str){bytes + first, first}, first, true);
     answer = rig_expect(&rig, "body.credit");
-    assert_int_equal(hr_msg_int(&answer->msg, "total", 0), 2 * FIRST);
+    assert_int_equal(hr_msg_int(&answer->msg, "total", 0), 2 * first);
     assert_int_equal(seen.n_calls, 0);
-    send_piece(&rig, to, (struct hr_str){bytes + 2 * FIRST, TOTAL - 2 * FIRST}, 2 * FIRST, false);
+    send_piece(&rig, to, (struct hr_str){bytes + 2 * first, total - 2 * first}, 2 * first, false);
     assert_str(hr_msg_bytes(&rig_expect(&rig, "http.response.start")->msg, "body"), "150001");
     assert_int_equal(seen.n_calls, 1);
     assert_false(seen.more_body);
-    assert_int_equal(seen.len, TOTAL);
-    assert_memory_equal(seen.body, bytes, TOTAL);
+    assert_int_equal(seen.len, total);
+    assert_memory_equal(seen.body, bytes, total);
     assert_false(rig_has_next(&rig));
     assert_true(rig_is_acked(&rig));
     rig_close(&rig);
@@ -219,21 +219,21 @@ static const struct hr_consumer stream[] = {
 
 static void a_streamed_body_comes_in_pieces_against_credit(void **state)
 {
-    enum { PIECE = 40 << 10 };
-    char *bytes = pattern(4 * PIECE);
+    const size_t piece = 40 << 10;
+    char *bytes = pattern(4 * piece);
     struct rig rig;
     (void)state;
     rig_open_clean(&rig, stream);
-    send_upload(&rig, (struct hr_str){bytes, PIECE}, true, NULL);
+    send_upload(&rig, (struct hr_str){bytes, piece}, true, NULL);
     struct hr_str to = hr_msg_str(&rig_expect(&rig, "body.open")->msg, "to");
     assert_int_equal(seen.n_calls, 1);
-    assert_int_equal(seen.len, PIECE);
-    send_piece(&rig, to, (struct hr_str){bytes + PIECE, PIECE}, PIECE, true);
+    assert_int_equal(seen.len, piece);
+    send_piece(&rig, to, (struct hr_str){bytes + piece, piece}, piece, true);
     assert_false(rig_has_next(&rig)); /* too little for a credit of its own */
-    send_piece(&rig, to, (struct hr_str){bytes + 2 * PIECE, PIECE}, 2 * PIECE, true);
-    assert_int_equal(hr_msg_int(&rig_expect(&rig, "body.credit")->msg, "total", 0), 3 * PIECE);
+    send_piece(&rig, to, (struct hr_str){bytes + 2 * piece, piece}, 2 * piece, true);
+    assert_int_equal(hr_msg_int(&rig_expect(&rig, "body.credit")->msg, "total", 0), 3 * piece);
     assert_false(rig_is_acked(&rig));
-    send_piece(&rig, to, (struct hr_str){bytes + 3 * PIECE, PIECE}, 3 * PIECE, false);
+    send_piece(&rig, to, (struct hr_str){bytes + 3 * piece, piece}, 3 * piece, false);
     assert_str(hr_msg_bytes(&rig_expect(&rig, "http.response.start")->msg, "body"), "163840");
     assert_int_equal(seen.n_pieces, 3);
     assert_memory_equal(seen.body, bytes, seen.len);

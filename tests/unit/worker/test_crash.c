@@ -10,7 +10,7 @@
 static void named(struct hr_worker_config *config)
 {
     config->app = NULL;
-    config->app_path = getenv("APP_GOOD");
+    config->app_path = built("APP_GOOD");
     config->label = "web.3";
 }
 
@@ -58,7 +58,7 @@ static void a_crash_names_the_event_the_function_and_the_line(void **state)
     (void)state;
     assert_int_equal(crash("/chat", text, sizeof text), SIGSEGV);
     assert_has(text, "crash signal=SIGSEGV pool=web worker=web.3 channel=websocket.receive "
-                     "path=/chat connection=1 function=say at=app_good.c:17\n");
+                     "path=/chat connection=1 function=say at=app_good.c:19\n");
     assert_has(text, "unit-worker(+0x"); /* the backtrace */
 }
 

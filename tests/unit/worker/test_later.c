@@ -401,7 +401,7 @@ static void count_output(struct hr_ctx *ctx, void *arg, struct hr_str piece)
 static void what_a_child_left_in_its_pipe_is_read_before_its_end(void **state)
 {
     const char *const argv[] = {"own-main", "flood", NULL};
-    struct hr_child_spec spec = {.file = getenv("OWN_MAIN"),
+    struct hr_child_spec spec = {.file = built("OWN_MAIN"),
                                  .argv = argv,
                                  .output = count_output,
                                  .exited = on_end,

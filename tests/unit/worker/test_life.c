@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -225,10 +226,10 @@ static void what_fails_is_said(void **state)
     assert_int_equal(open_with(&(struct hr_worker_config){.app_path = "/proc/self/status"}),
                      HR_WORKER_NOT_FOUND);
     assert_says("cannot be loaded");
-    assert_int_equal(open_with(&(struct hr_worker_config){.app_path = getenv("APP_EMPTY")}),
+    assert_int_equal(open_with(&(struct hr_worker_config){.app_path = built("APP_EMPTY")}),
                      HR_WORKER_NOT_FOUND);
     assert_says("has no hr_app()");
-    assert_int_equal(open_with(&(struct hr_worker_config){.app_path = getenv("APP_BAD")}),
+    assert_int_equal(open_with(&(struct hr_worker_config){.app_path = built("APP_BAD")}),
                      HR_WORKER_FAILED);
     assert_says("app_bad.so");
 }
@@ -245,9 +246,13 @@ static int open_app(struct rig *rig, const char *path, bool is_direct)
 
 static void copy_file(const char *from, const char *to)
 {
-    char command[1024];
-    snprintf(command, sizeof command, "cp '%s' '%s'", from, to);
-    assert_int_equal(system(command), 0);
+    struct stat status;
+    int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT, 0700);
+    assert_true(in >= 0 && out >= 0);
+    assert_int_equal(fstat(in, &status), 0);
+    assert_int_equal(sendfile(out, in, NULL, (size_t)status.st_size), status.st_size);
+    close(in);
+    close(out);
 }
 
 static void the_file_may_be_overwritten_while_it_runs(void **state)
@@ -257,7 +262,7 @@ static void the_file_may_be_overwritten_while_it_runs(void **state)
     (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/app.so", dir);
-    copy_file(getenv("APP_GOOD"), path);
+    copy_file(built("APP_GOOD"), path);
     rig_open(&rig, keeps, NULL);
     hr_worker_close(rig.worker);
     assert_int_equal(open_app(&rig, path, false), 0);
@@ -276,8 +281,7 @@ static void the_file_may_be_overwritten_while_it_runs(void **state)
     rig_get(&rig, "/2");
     assert_str(hr_msg_bytes(&rig_expect(&rig, "http.response.start")->msg, "body"), "good /2");
     rig_close(&rig);
-    unlink(path);
-    rmdir(dir);
+    remove_tree(dir);
 }
 
 static void a_direct_file_is_mapped_itself(void **state)
@@ -286,7 +290,7 @@ static void a_direct_file_is_mapped_itself(void **state)
     (void)state;
     rig_open(&rig, keeps, NULL);
     hr_worker_close(rig.worker);
-    assert_int_equal(open_app(&rig, getenv("APP_GOOD"), true), 0);
+    assert_int_equal(open_app(&rig, built("APP_GOOD"), true), 0);
     rig_get(&rig, "/");
     rig_expect(&rig, "http.response.start");
     char line[512];
@@ -302,8 +306,12 @@ static void a_direct_file_is_mapped_itself(void **state)
 
 /* ---- a program with a main() of its own, see own_main.c */
 
-static pid_t start_program(char *const *argv)
+static pid_t start_program(const char *const *args)
 {
+    union { /* exec's own type lacks the const */
+        const char *const *in;
+        char *const *out;
+    } argv = {.in = args};
     fflush(NULL);
     pid_t pid = fork();
     if (pid != 0)
@@ -311,7 +319,7 @@ static pid_t start_program(char *const *argv)
     int null = open("/dev/null", O_WRONLY);
     dup2(null, STDOUT_FILENO);
     dup2(null, STDERR_FILENO);
-    execv(argv[0], argv);
+    execv(args[0], argv.out);
     _exit(127);
 }
 
@@ -324,8 +332,7 @@ static int exit_of(pid_t pid)
 
 static void a_program_of_its_own_serves_until_sigterm(void **state)
 {
-    char dir[] = "/tmp/hr-worker-XXXXXX", url[64], layer_flag[] = "--layer", pool_flag[] = "--pool",
-         pool[] = "own", drain[] = "--drain=5";
+    char dir[] = "/tmp/hr-worker-XXXXXX", url[64];
     struct hr_layer_options options = {.role = HR_ROLE_CLIENT, .create = true, .label = "test"};
     struct hr_delivery delivery;
     struct hr_layer *layer;
@@ -334,7 +341,8 @@ static void a_program_of_its_own_serves_until_sigterm(void **state)
     snprintf(url, sizeof url, "ipc:%s/layer", dir);
     assert_int_equal(hr_layer_open(url, &options, &layer), 0);
     assert_int_equal(hr_layer_listen(layer, HR_LIT("said")), 0);
-    char *const argv[] = {getenv("OWN_MAIN"), layer_flag, url, pool_flag, pool, drain, NULL};
+    const char *const argv[] = {built("OWN_MAIN"), "--layer", url, "--pool", "own",
+                                "--drain=5",       NULL};
     pid_t pid = start_program(argv);
 
     static const char *const words[] = {"ready", "asked"};
@@ -351,26 +359,51 @@ static void a_program_of_its_own_serves_until_sigterm(void **state)
     kill(pid, SIGTERM);
     assert_int_equal(exit_of(pid), 0);
     hr_layer_close(layer);
-    char command[96];
-    snprintf(command, sizeof command, "rm -r '%s'", dir);
-    assert_int_equal(system(command), 0);
+    remove_tree(dir);
+}
+
+static void a_program_of_its_own_finds_its_site_by_name(void **state)
+{
+    char dir[] = "/tmp/hr-worker-XXXXXX", url[64];
+    struct hr_layer_options options = {.role = HR_ROLE_CLIENT, .create = true, .label = "test"};
+    struct hr_delivery delivery;
+    struct hr_layer *layer;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(url, sizeof url, "%s/headrace", dir);
+    assert_int_equal(mkdir(url, 0700), 0);
+    snprintf(url, sizeof url, "ipc:%s/headrace/my.site", dir);
+    assert_int_equal(hr_layer_open(url, &options, &layer), 0);
+    assert_int_equal(hr_layer_listen(layer, HR_LIT("said")), 0);
+    setenv("XDG_RUNTIME_DIR", dir, 1);
+    const char *const argv[] = {built("OWN_MAIN"), "--name", "my.site", NULL};
+    pid_t pid = start_program(argv);
+    assert_int_equal(hr_layer_wait(layer, HR_RECEIVE_ALL, 10 * HR_SECOND), 0);
+    assert_int_equal(hr_layer_receive(layer, HR_RECEIVE_ALL, &delivery), 0);
+    kill(pid, SIGINT);
+    assert_int_equal(exit_of(pid), 0);
+    hr_layer_close(layer);
+    remove_tree(dir);
 }
 
 static void a_program_of_its_own_says_what_is_wrong(void **state)
 {
-    char bad[] = "--bad", word[] = "word", help[] = "--help", layer[] = "--layer",
-         nowhere[] = "ipc:/does/not/exist", name[] = "--name=no.such.site", drain[] = "--drain=x";
-    char *program = getenv("OWN_MAIN");
+    static const struct {
+        const char *args[3];
+        int code;
+    } rows[] = {{{"--bad"}, 2},
+                {{"word"}, 2},
+                {{"--drain=x"}, 2},
+                {{"--help"}, 0},
+                {{NULL}, HR_WORKER_NO_LAYER},
+                {{"--name=no.such.site"}, HR_WORKER_NO_LAYER},
+                {{"--layer", "ipc:/does/not/exist"}, HR_WORKER_NO_LAYER}};
     (void)state;
     unsetenv("HEADRACE_LAYER");
-    assert_int_equal(exit_of(start_program((char *[]){program, bad, NULL})), 2);
-    assert_int_equal(exit_of(start_program((char *[]){program, word, NULL})), 2);
-    assert_int_equal(exit_of(start_program((char *[]){program, drain, NULL})), 2);
-    assert_int_equal(exit_of(start_program((char *[]){program, help, NULL})), 0);
-    assert_int_equal(exit_of(start_program((char *[]){program, NULL})), HR_WORKER_NO_LAYER);
-    assert_int_equal(exit_of(start_program((char *[]){program, name, NULL})), HR_WORKER_NO_LAYER);
-    assert_int_equal(exit_of(start_program((char *[]){program, layer, nowhere, NULL})),
-                     HR_WORKER_NO_LAYER);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *const argv[] = {built("OWN_MAIN"), rows[i].args[0], rows[i].args[1], NULL};
+        assert_int_equal(exit_of(start_program(argv)), rows[i].code);
+    }
 }
 
 int run_life_tests(void)
@@ -386,6 +419,7 @@ int run_life_tests(void)
         cmocka_unit_test(the_file_may_be_overwritten_while_it_runs),
         cmocka_unit_test(a_direct_file_is_mapped_itself),
         cmocka_unit_test(a_program_of_its_own_serves_until_sigterm),
+        cmocka_unit_test(a_program_of_its_own_finds_its_site_by_name),
         cmocka_unit_test(a_program_of_its_own_says_what_is_wrong),
     };
     return cmocka_run_group_tests_name("life", tests, NULL, NULL);

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 
 #include "worker/outbox.h"
+#include "worker/worker_impl.h"
 
-enum { KIB = 1 << 10 };
+static const size_t KIB = 1 << 10;
 
 static struct {
     size_t size;     /* of what is to be written */
@@ -344,6 +345,66 @@ static void a_client_that_leaves_ends_the_waiting(void **state)
     rig_close(&rig);
 }
 
+static void what_is_refused_for_too_long_is_given_up_with_an_error(void **state)
+{
+    struct hr_channel_stats stats;
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, tens, NULL);
+    rig.worker->patience = 20 * HR_MS;
+    hr_layer_address_set_full(rig.server, &rig.client, true);
+    rig_receive(&rig, "/", "go");
+    hr_time until = hr_time_now() + 5 * HR_SECOND;
+    while (!rig_is_acked(&rig) && hr_time_now() < until)
+        hr_loop_turn(rig.loop, true);
+    const struct answer *answer = rig_expect(&rig, "websocket.close"); /* control passes */
+    assert_int_equal(hr_msg_int(&answer->msg, "code", 0), 1013);
+    rig_expect(&rig, "event.done");
+    assert_false(rig_has_next(&rig));
+    assert_true(hr_layer_channel_find(rig.server, HR_LIT("websocket.receive"), &stats));
+    assert_int_equal(stats.n_dropped[HR_REASON_QUEUE_FULL], 1);
+    rig_close(&rig);
+}
+
+/* So full that not even control goes in. */
+static size_t fill_inbox(struct rig *rig)
+{
+    struct hr_send_options options = {.is_control = true};
+    uint8_t empty = 0x80;
+    size_t n = 0;
+    while (hr_layer_send_to(hr_worker_layer(rig->worker), &rig->client, &empty, 1, &options) == 0)
+        n++;
+    assert_true(n > 1000);
+    return n;
+}
+
+static void what_cannot_be_said_at_all_goes_back(void **state)
+{
+    struct hr_delivery d;
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, tens, NULL);
+    rig.worker->patience = 20 * HR_MS;
+    rig_receive(&rig, "/", "go");
+    size_t n = fill_inbox(&rig);
+    hr_time until = hr_time_now() + 5 * HR_SECOND;
+    while (!rig_is_acked(&rig) && hr_time_now() < until)
+        hr_loop_turn(rig.loop, true);
+    assert_true(rig_is_acked(&rig));
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(hr_layer_receive(rig.server, HR_RECEIVE_INBOX, &d), 0);
+        assert_int_equal(d.kind, HR_DELIVERY_MESSAGE);
+        assert_int_equal(d.len, 1);
+    }
+    until = hr_time_now() + 5 * HR_SECOND;
+    while (hr_layer_receive(rig.server, HR_RECEIVE_INBOX, &d) != 0 && hr_time_now() < until)
+        assert_true(hr_layer_wait(rig.server, HR_RECEIVE_INBOX, 50 * HR_MS) >= 0);
+    assert_int_equal(d.kind, HR_DELIVERY_LEASE_LOST);
+    assert_int_equal(d.reason, HR_REASON_QUEUE_FULL);
+    assert_false(rig_has_next(&rig));
+    rig_close(&rig);
+}
+
 int run_outbox_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +418,8 @@ int run_outbox_tests(void)
         cmocka_unit_test(what_a_full_connection_refuses_comes_later_in_order),
         cmocka_unit_test(the_queue_of_an_event_is_bounded),
         cmocka_unit_test(a_client_that_leaves_ends_the_waiting),
+        cmocka_unit_test(what_is_refused_for_too_long_is_given_up_with_an_error),
+        cmocka_unit_test(what_cannot_be_said_at_all_goes_back),
     };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
 }
