@@ -102,11 +102,11 @@ static void pack_bytes(struct hr_pack *pack, const char *key, struct hr_str valu
 
 static void pack_headers(struct hr_pack *pack, const char *const *headers)
 {
-    uint32_t n = 0;
-    while (headers[2 * n])
-        n++;
+    size_t n = 0;
+    while (headers[n])
+        n += 2;
     hr_pack_cstr(pack, "headers");
-    hr_pack_list(pack, n);
+    hr_pack_list(pack, (uint32_t)(n / 2));
     for (size_t i = 0; headers[i] && headers[i + 1]; i += 2) {
         hr_pack_list(pack, 2);
         hr_pack_bytes(pack, headers[i], strlen(headers[i]));

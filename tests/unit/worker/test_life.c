@@ -166,6 +166,48 @@ static void handling_an_event_allocates_nothing(void **state)
     rig_close(&rig);
 }
 
+static int use_memory(struct hr_ctx *ctx, const struct hr_msg *msg)
+{
+    static char big[200 << 10];
+    hr_http_set_header(ctx, "x-path", "%.*s", HR_STR(hr_http_path(msg)));
+    hr_ctx_alloc(ctx, 20000);
+    hr_group_send(ctx, HR_LIT("room"), "%s", "x");
+    hr_worker_timer(hr_ctx_worker(ctx), HR_SECOND, 0, free, NULL);
+    return hr_http_reply_bytes(ctx, 200, NULL, big, sizeof big);
+}
+
+/* Whatever allocation fails: no crash, no leak (the sanitizers look), and the server is told. */
+static void running_out_of_memory_does_no_harm(void **state)
+{
+    static const struct hr_consumer consumers[] = {
+        {.channel = "http.request", .path = "/keep", .fn = keep},
+        {.channel = "http.request", .fn = use_memory},
+        {.channel = "websocket.receive", .fn = hr_ws_echo},
+        {0}};
+    struct rig rig;
+    (void)state;
+    for (uint64_t n = 1; n < 40; n++) {
+        rig_open(&rig, consumers, NULL);
+        hr_worker_close(rig.worker);
+        hr_alloc_fail_at(n);
+        int r = hr_worker_open(rig.loop, &rig.config, &rig.worker);
+        hr_alloc_fail_at(0);
+        if (r == 0) {
+            rig_send(&rig, &(struct event){.channel = "http.request.web",
+                                           .path = "/body",
+                                           .body = HR_LIT("some"),
+                                           .more_body = true});
+            rig_get(&rig, "/long");
+            rig_receive(&rig, "/", "x");
+            hr_alloc_fail_at(n);
+            rig_turn(&rig, 4);
+            hr_alloc_fail_at(0);
+            hr_layer_address_close(rig.server, &rig.client);
+        }
+        rig_close(&rig);
+    }
+}
+
 /* ---- opening fails in words */
 
 static int open_with(struct hr_worker_config *config)
@@ -415,6 +457,7 @@ int run_life_tests(void)
         cmocka_unit_test(what_is_held_at_the_end_of_the_drain_goes_back),
         cmocka_unit_test(a_worker_may_be_closed_when_it_says_it_has_ended),
         cmocka_unit_test(handling_an_event_allocates_nothing),
+        cmocka_unit_test(running_out_of_memory_does_no_harm),
         cmocka_unit_test(what_fails_is_said),
         cmocka_unit_test(the_file_may_be_overwritten_while_it_runs),
         cmocka_unit_test(a_direct_file_is_mapped_itself),
