@@ -15,9 +15,9 @@ enum hr_app_kind hr_app_kind(const char *app);
 
 /* Looks at the application of every pool. Returns 0, or the exit code 4 with
  * what was looked for, why it failed and what to type in `why`. */
-int hr_app_check_all(const struct hr_settings *settings, char *why, size_t size);
+HR_MUST_CHECK int hr_app_check_all(const struct hr_settings *settings, char *why, size_t size);
 
 /* The same for one application of a process that runs in `dir` ("": here). */
-int hr_app_check(const char *app, const char *dir, char *why, size_t size);
+HR_MUST_CHECK int hr_app_check(const char *app, const char *dir, char *why, size_t size);
 
 #endif /* HR_CLI_APP_H */

@@ -25,10 +25,11 @@ static int parse_fd(struct hr_str number, struct hr_bind *out, struct hr_diag *d
     return 0;
 }
 
-static int parse_port(struct hr_str text, struct hr_str whole, uint16_t *out, struct hr_diag *diag)
+static int parse_port(struct hr_str whole, struct hr_str digits, uint16_t *out,
+                      struct hr_diag *diag)
 {
     uint64_t port;
-    if (!hr_str_u64(text, &port) || port > UINT16_MAX)
+    if (!hr_str_u64(digits, &port) || port > UINT16_MAX)
         return hr_diag_say(diag,
                            "'%.*s' is no address; write HOST:PORT, [::1]:PORT, unix:PATH or fd://N",
                            HR_STR(whole));
@@ -58,7 +59,7 @@ static int parse_tcp(struct hr_str text, struct hr_bind *out, struct hr_diag *di
         return 0;
     port.ptr++; /* over the colon */
     port.len--;
-    return hr_trace(parse_port(port, text, &out->port, diag));
+    return hr_trace(parse_port(text, port, &out->port, diag));
 }
 
 int hr_bind_parse(struct hr_str text, uint16_t port, struct hr_bind *out, struct hr_diag *diag)

@@ -263,9 +263,13 @@ void hr_proc_last_words(const struct hr_proc *proc, const char *otherwise, char 
                                              : otherwise;
     size_t len = 0;
     for (; *text && len + 1 < size; text++) {
-        bool is_indent = *text == ' ' && len > 0 && out[len - 1] == ' ';
-        if (!is_indent)
-            out[len++] = *text == '\n' ? ' ' : *text;
+        bool is_space = *text == ' ' || *text == '\n';
+        if (is_space && len > 0 && out[len - 1] == ' ')
+            continue; /* an indent */
+        out[len] = ' ';
+        if (!is_space)
+            out[len] = *text;
+        len++;
     }
     out[len] = '\0';
 }

@@ -85,7 +85,8 @@ void hr_crew_configure(struct hr_crew *crew, struct hr_settings *settings)
 
 static int add_seat(struct hr_crew *crew)
 {
-    struct hr_seat **seats = hr_realloc(crew->seats, (crew->n_seats + 1) * sizeof *seats);
+    struct hr_seat **seats =
+        hr_realloc(crew->seats, (crew->n_seats + 1) * sizeof(struct hr_seat *));
     if (!seats)
         return hr_raise(HR_ERR_NOMEM);
     crew->seats = seats;

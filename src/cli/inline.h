@@ -7,7 +7,7 @@
 
 /* Runs an interface server and a worker for each pool on one loop until it is
  * told to stop. Returns the exit code, with any complaint printed. */
-int hr_inline_run(const struct hr_settings *settings, const struct hr_sockets *listeners,
-                  const char *layer_url);
+HR_MUST_CHECK int hr_inline_run(const struct hr_settings *settings,
+                                const struct hr_sockets *listeners, const char *layer_url);
 
 #endif /* HR_CLI_INLINE_H */

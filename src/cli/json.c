@@ -76,7 +76,9 @@ static bool take_hex4(struct reader *reader, uint32_t *out)
 {
     uint32_t value = 0;
     for (int i = 0; i < 4; i++, reader->at++) {
-        char c = reader->at < reader->end ? *reader->at : '\0';
+        if (reader->at == reader->end)
+            return false;
+        char c = *reader->at;
         if (c >= '0' && c <= '9')
             value = value << 4 | (uint32_t)(c - '0');
         else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
@@ -129,7 +131,9 @@ static bool take_unicode(struct reader *reader, char **out)
 static bool take_escape(struct reader *reader, char **out)
 {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    char c = reader->at < reader->end ? *reader->at++ : '\0';
+    if (reader->at == reader->end)
+        return false;
+    char c = *reader->at++;
     if (c == 'u')
         return take_unicode(reader, out);
     const char *found = c ? strchr(letters, c) : NULL;
@@ -195,13 +199,18 @@ static bool number_ok(const char *text, bool *is_whole)
     return *at == '\0';
 }
 
+static bool is_number_char(char c)
+{
+    return c != '\0' && strchr("+-.0123456789eE", c);
+}
+
 static int read_number(struct reader *reader)
 {
     char text[64];
     size_t len = 0;
     bool is_whole;
     while (reader->at + len < reader->end && len < sizeof text - 1 &&
-           memchr("+-.0123456789eE", reader->at[len], 15)) {
+           is_number_char(reader->at[len])) {
         text[len] = reader->at[len];
         len++;
     }
@@ -263,7 +272,7 @@ static int open_container(struct reader *reader, bool is_map)
 
 static int read_value(struct reader *reader)
 {
-    struct hr_str text;
+    struct hr_str text = {0};
     if (take(reader, '{'))
         return hr_trace(open_container(reader, true));
     if (take(reader, '['))

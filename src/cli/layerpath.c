@@ -170,13 +170,17 @@ struct listing {
     char first_path[PLACE_MAX];
 };
 
-static void user_of(uid_t uid, char out[32])
+/* The user's name; false, with "uid N", when there is no such user. */
+static bool user_of(uid_t uid, char out[32])
 {
-    const struct passwd *pw = getpwuid(uid);
-    if (pw)
-        hr_str_copy(out, 32, hr_str_of(pw->pw_name));
-    else
-        snprintf(out, 32, "uid %lu", (unsigned long)uid);
+    char text[1024];
+    struct passwd entry, *found = NULL;
+    if (getpwuid_r(uid, &entry, text, sizeof text, &found) == 0 && found) {
+        hr_str_copy(out, 32, hr_str_of(found->pw_name));
+        return true;
+    }
+    snprintf(out, 32, "uid %lu", (unsigned long)uid);
+    return false;
 }
 
 /* ", 41 d" since the directory was made; empty where the file system does not say. */
@@ -277,8 +281,9 @@ int hr_layerpath_become_owner(const char *url)
     const char *directory = hr_layerpath_directory(url);
     if (geteuid() != 0 || !directory || stat(directory, &st) < 0 || st.st_uid == 0)
         return 0;
-    const struct passwd *pw = getpwuid(st.st_uid);
-    if ((pw ? initgroups(pw->pw_name, st.st_gid) : setgroups(0, NULL)) < 0 ||
+    char user[32];
+    bool has_name = user_of(st.st_uid, user);
+    if ((has_name ? initgroups(user, st.st_gid) : setgroups(0, NULL)) < 0 ||
         setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
         setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)
         return hr_raise(HR_ERR_SYS);

@@ -6,29 +6,44 @@
 #include "cli/portowner.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-/* The inode of a socket that listens on `port`; 0 when there is none. */
-static unsigned long listening_inode(const char *table, uint16_t port)
+#include "base/str.h"
+
+/* The nth word of a line, from 0; empty past the last. */
+static struct hr_str nth_word(const char *line, int n)
 {
-    enum { LISTEN = 0x0A };
+    struct hr_str rest = hr_str_of(line), word;
+    while (hr_str_next(&rest, ' ', &word))
+        if (word.len > 0 && n-- == 0)
+            return word;
+    return (struct hr_str){0};
+}
+
+/* sl local:port remote:port state tx:rx tr:when retransmits uid timeout inode ... */
+static bool is_listening_on(const char *line, uint16_t port)
+{
+    enum { LOCAL = 1, STATE = 3 };
+    char ending[8];
+    snprintf(ending, sizeof ending, ":%04X", (unsigned)port);
+    return hr_str_ends(nth_word(line, LOCAL), hr_str_of(ending)) &&
+           hr_str_eq(nth_word(line, STATE), HR_LIT("0A")); /* TCP_LISTEN */
+}
+
+/* The inode of a socket that listens on `port`; 0 when there is none. */
+static uint64_t listening_inode(const char *table, uint16_t port)
+{
+    enum { INODE = 9 };
     char line[512];
-    unsigned long found = 0;
+    uint64_t found = 0;
     FILE *file = fopen(table, "re");
     if (!file)
         return 0;
-    while (!found && fgets(line, sizeof line, file)) {
-        unsigned local_port, state;
-        unsigned long inode;
-        /* sl local:port remote:port state tx:rx tr:when retransmits uid timeout inode */
-        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu",
-                   &local_port, &state, &inode) == 3 &&
-            local_port == port && state == LISTEN)
-            found = inode;
-    }
+    while (!found && fgets(line, sizeof line, file))
+        if (is_listening_on(line, port) && !hr_str_u64(nth_word(line, INODE), &found))
+            found = 0;
     fclose(file);
     return found;
 }
@@ -70,13 +85,13 @@ bool hr_port_owner(uint16_t port, char *out, size_t size)
 {
     char target[64];
     bool found = false;
-    unsigned long inode = listening_inode("/proc/net/tcp", port);
+    uint64_t inode = listening_inode("/proc/net/tcp", port);
     if (!inode)
         inode = listening_inode("/proc/net/tcp6", port);
     DIR *entries = inode ? opendir("/proc") : NULL;
     if (!entries)
         return false;
-    snprintf(target, sizeof target, "socket:[%lu]", inode);
+    snprintf(target, sizeof target, "socket:[%" PRIu64 "]", inode);
     for (struct dirent *entry = readdir(entries); entry && !found; entry = readdir(entries)) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
             continue;

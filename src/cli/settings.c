@@ -274,8 +274,12 @@ static bool channel_pattern_ok(struct hr_str pattern)
     char plain[HR_NAME_MAX + 1];
     if (pattern.len > HR_NAME_MAX)
         return false;
-    for (size_t i = 0; i < pattern.len; i++)
-        plain[i] = pattern.ptr[i] == '*' || pattern.ptr[i] == '?' ? 'x' : pattern.ptr[i];
+    for (size_t i = 0; i < pattern.len; i++) {
+        bool is_wild = pattern.ptr[i] == '*' || pattern.ptr[i] == '?';
+        plain[i] = 'x';
+        if (!is_wild)
+            plain[i] = pattern.ptr[i];
+    }
     return hr_channel_name_ok((struct hr_str){plain, pattern.len});
 }
 
@@ -398,7 +402,7 @@ int hr_settings_assign(struct hr_settings *settings, struct hr_str assignment,
 {
     struct hr_str value = assignment, name, word, key;
     enum hr_section_kind kind = HR_N_SECTIONS;
-    struct hr_section *section;
+    struct hr_section *section = NULL;
 
     if (!memchr(assignment.ptr, '=', assignment.len) || !hr_str_next(&value, '=', &name) ||
         !memchr(name.ptr, '.', name.len) || !hr_str_next(&name, '.', &word))
@@ -412,7 +416,10 @@ int hr_settings_assign(struct hr_settings *settings, struct hr_str assignment,
     if (!row)
         return hr_trace(hr_settings_unknown_key(kind, key, diag));
     r = hr_settings_section(settings, kind, name, &section, diag);
-    return hr_trace(r < 0 ? r : hr_settings_set(settings, section, row, value, origin, diag));
+    if (r < 0)
+        return hr_trace(r);
+    hr_assert(section);
+    return hr_trace(hr_settings_set(settings, section, row, value, origin, diag));
 }
 
 /* ---- reading them back ------------------------------------------------------------------------

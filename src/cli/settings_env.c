@@ -20,8 +20,11 @@ static void append_upper(char *name, const char *text, size_t len)
 {
     size_t at = strlen(name);
     for (size_t i = 0; i < len && at < VARIABLE_MAX - 1; i++, at++) {
-        char c = text[i];
-        name[at] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c == '-' ? '_' : c;
+        name[at] = text[i];
+        if (text[i] >= 'a' && text[i] <= 'z')
+            name[at] = (char)(text[i] - 'a' + 'A');
+        else if (text[i] == '-')
+            name[at] = '_';
     }
     name[at] = '\0';
 }

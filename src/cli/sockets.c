@@ -98,14 +98,17 @@ static int bound_socket(const struct addrinfo *address, bool is_shared)
 /* Port 0 asks for any: the sockets that follow take the one that was given. */
 static int note_port(int fd, struct addrinfo *address, struct hr_socket *listener)
 {
-    struct sockaddr_storage bound;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {0};
     socklen_t len = sizeof bound;
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) < 0)
+    if (getsockname(fd, &bound.any, &len) < 0)
         return -1;
     memcpy(address->ai_addr, &bound, address->ai_addrlen);
-    in_port_t port = bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                 : ((struct sockaddr_in *)&bound)->sin_port;
-    listener->bind.port = ntohs(port);
+    listener->bind.port =
+        ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     hr_bind_format(&listener->bind, listener->name);
     return 0;
 }

@@ -35,8 +35,8 @@ struct hr_sockets {
 
 /* Opens every address of [server], for its number of processes. Returns 0, or
  * the exit code 5 with the reason in `why`; *out is to be closed either way. */
-int hr_sockets_open(const struct hr_settings_server *server, struct hr_sockets *out, char *why,
-                    size_t size);
+HR_MUST_CHECK int hr_sockets_open(const struct hr_settings_server *server, struct hr_sockets *out,
+                                  char *why, size_t size);
 void hr_sockets_close(struct hr_sockets *listeners);
 
 #endif /* HR_CLI_SOCKETS_H */

@@ -123,7 +123,7 @@ struct hr_supervisor {
 /* Runs the site until it is told to stop. The caller owns what the first
  * fields point to and has filled them in; the rest is zeroed. Returns the
  * exit code. */
-int hr_supervisor_run(struct hr_supervisor *supervisor);
+HR_MUST_CHECK int hr_supervisor_run(struct hr_supervisor *supervisor);
 
 /* ---- supervisor.c, for its parts */
 void hr_supervisor_stop(struct hr_supervisor *supervisor, int exit_code);

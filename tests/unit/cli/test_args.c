@@ -79,28 +79,33 @@ static void one_spelling_may_mean_different_things_to_verbs(void **state)
     hr_args_fini(&args);
 }
 
+/* Adds the spellings to `seen`; fails at one that is there already. */
+static void note_spellings(const char *verb, const char *spellings, char *seen, size_t size)
+{
+    struct hr_str rest = hr_str_of(spellings), word;
+    while (hr_str_next(&rest, ' ', &word)) {
+        char padded[72];
+        size_t len = strlen(seen);
+        snprintf(padded, sizeof padded, " %.*s ", HR_STR(word));
+        if (strstr(seen, padded))
+            fail_msg("%s: %s", verb, padded);
+        assert_true(hr_str_copy(seen + len, size - len, hr_str_of(padded)));
+    }
+}
+
 /* A flag that two rows had would always mean the first. */
 static void no_verb_has_a_spelling_twice(void **state)
 {
     (void)state;
-    for (int verb = 0; verb < HR_N_VERBS; verb++) {
-        char seen[8192] = " ";
-        for (size_t i = 0; i < HR_N_OPTIONS + HR_N_SETTINGS; i++) {
-            bool is_option = i < HR_N_OPTIONS;
-            const struct hr_setting *row = is_option ? NULL : &hr_settings_table[i - HR_N_OPTIONS];
-            const char *spellings = is_option ? hr_options[i].spellings : row->flags;
-            bool is_taken = is_option ? hr_verb_takes_option((enum hr_verb_id)verb, &hr_options[i])
-                                      : hr_verb_takes_section((enum hr_verb_id)verb, row->section);
-            struct hr_str rest = hr_str_of(spellings), word;
-            while (is_taken && hr_str_next(&rest, ' ', &word)) {
-                char padded[72];
-                snprintf(padded, sizeof padded, " %.*s ", HR_STR(word));
-                if (strstr(seen, padded))
-                    fail_msg("%s: %s", hr_verbs[verb].word, padded);
-                assert_true(strlen(seen) + word.len + 2 < sizeof seen);
-                hr_str_copy(seen + strlen(seen), sizeof seen - strlen(seen), hr_str_of(padded + 1));
-            }
-        }
+    for (int i = 0; i < HR_N_VERBS; i++) {
+        char seen[8192] = "";
+        enum hr_verb_id verb = (enum hr_verb_id)i;
+        for (size_t k = 0; k < HR_N_OPTIONS; k++)
+            if (hr_verb_takes_option(verb, &hr_options[k]))
+                note_spellings(hr_verbs[i].word, hr_options[k].spellings, seen, sizeof seen);
+        for (size_t k = 0; k < HR_N_SETTINGS; k++)
+            if (hr_verb_takes_section(verb, hr_settings_table[k].section))
+                note_spellings(hr_verbs[i].word, hr_settings_table[k].flags, seen, sizeof seen);
     }
 }
 

@@ -24,7 +24,9 @@ static const char *chosen(const char *line, enum hr_layer_purpose purpose)
     struct hr_settings *settings = scratch_settings(line);
     int r = hr_layerpath_choose(settings, purpose, url, &diag);
     hr_settings_unref(settings);
-    return r == 0 ? url : diag.message;
+    if (r != 0)
+        fail_msg("%s", diag.message);
+    return url;
 }
 
 static void what_is_said_goes(void **state)

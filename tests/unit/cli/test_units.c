@@ -80,7 +80,7 @@ static void people_get_two_digits_and_a_unit(void **state)
     (void)state;
     hr_units_about_duration(9800 * HR_MS, text);
     assert_string_equal(text, "9.8 s");
-    hr_units_about_duration(41 * 86400 * HR_SECOND, text);
+    hr_units_about_duration((hr_time)41 * 86400 * HR_SECOND, text);
     assert_string_equal(text, "41 d");
     hr_units_about_duration(90 * HR_SECOND, text);
     assert_string_equal(text, "90 s");
