@@ -253,6 +253,15 @@ static void ctx_report(struct hr_ctx *ctx)
         hr_ctx_write_log(ctx, HR_EV_APP, HR_LIT("the consumer returned without an answer"));
 }
 
+/* Losses are counted under the channel's whole name. */
+static void ctx_count_drop(const struct hr_ctx *ctx, enum hr_reason reason)
+{
+    const struct hr_worker *worker = ctx->worker;
+    hr_layer_count_drop(
+        worker->layer,
+        ctx->kind == HR_CTX_PLAIN ? ctx->channel : worker->routes.pool_channel[ctx->kind], reason);
+}
+
 /* Nobody waits for this event's done: only the layer can be told how it went. */
 static void ctx_acknowledge(struct hr_ctx *ctx)
 {
@@ -261,7 +270,7 @@ static void ctx_acknowledge(struct hr_ctx *ctx)
     int r = 0;
     if (!hr_lease_is_set(&ctx->lease)) {
         if (has_failed)
-            hr_layer_count_drop(layer, ctx->channel, HR_REASON_APP);
+            ctx_count_drop(ctx, HR_REASON_APP);
     } else if (has_failed) {
         r = hr_layer_nack(layer, &ctx->lease, HR_REASON_APP);
     } else {
@@ -361,7 +370,7 @@ void hr_ctx_give_up(struct hr_ctx *ctx)
     hr_ctx_note(ctx, hr_raise(HR_ERR_FULL));
     hr_ctx_write_log(ctx, HR_EV_REFUSED,
                      HR_LIT("the answer could not be delivered: reason=queue_full"));
-    hr_layer_count_drop(ctx->worker->layer, ctx->channel, HR_REASON_QUEUE_FULL);
+    ctx_count_drop(ctx, HR_REASON_QUEUE_FULL);
     bool has_answer = ctx->answer == HR_ANSWER_STARTED || ctx->answer == HR_ANSWER_GIVEN;
     if (has_answer && ctx->kind != HR_CTX_DISCONNECT)
         ctx->answer =

@@ -85,14 +85,15 @@ static void event_credit(struct hr_ctx *ctx, const struct hr_msg *msg)
 
 void hr_event_inbox(struct hr_worker *worker, const struct hr_delivery *delivery)
 {
+    static const struct hr_str inbox = {"reply", 5}; /* as layers count what comes to addresses */
     struct hr_msg msg;
     struct hr_ctx *ctx = event_find(worker, &delivery->to);
     if (!ctx || delivery->kind != HR_DELIVERY_MESSAGE) {
-        hr_layer_count_drop(worker->layer, delivery->channel, HR_REASON_STALE);
+        hr_layer_count_drop(worker->layer, inbox, HR_REASON_STALE);
         return;
     }
     if (hr_msg_check(delivery->data, delivery->len, &msg) != 0) {
-        hr_layer_count_drop(worker->layer, delivery->channel, HR_REASON_APP);
+        hr_layer_count_drop(worker->layer, inbox, HR_REASON_APP);
         return;
     }
     enum hr_msg_type type = hr_msg_type_of(&msg);
@@ -104,6 +105,6 @@ void hr_event_inbox(struct hr_worker *worker, const struct hr_delivery *delivery
         hr_ctx_set_gone(ctx);
         hr_ctx_settle(ctx);
     } else {
-        hr_layer_count_drop(worker->layer, delivery->channel, HR_REASON_APP);
+        hr_layer_count_drop(worker->layer, inbox, HR_REASON_APP);
     }
 }

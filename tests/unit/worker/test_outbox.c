@@ -361,7 +361,7 @@ static void what_is_refused_for_too_long_is_given_up_with_an_error(void **state)
     assert_int_equal(hr_msg_int(&answer->msg, "code", 0), 1013);
     rig_expect(&rig, "event.done");
     assert_false(rig_has_next(&rig));
-    assert_true(hr_layer_channel_find(rig.server, HR_LIT("websocket.receive"), &stats));
+    assert_true(hr_layer_channel_find(rig.server, HR_LIT("websocket.receive.web"), &stats));
     assert_int_equal(stats.n_dropped[HR_REASON_QUEUE_FULL], 1);
     rig_close(&rig);
 }
