@@ -36,7 +36,7 @@ struct ipc_watch {
     int pidfd;
 };
 
-enum { BELL_EVENT = UINT32_MAX };
+#define BELL_EVENT UINT32_MAX
 
 /* While somebody's lease or a delayed message may end, and for servers always
  * (they look for deaths); else only against wake-ups that a death swallowed. */

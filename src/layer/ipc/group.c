@@ -57,7 +57,7 @@ static struct interests interests_of(const struct ipc_arena *a, uint32_t slot)
                               .n = a->geometry.role[t.role].interests};
 }
 
-enum { NO_CELL = UINT32_MAX };
+#define NO_CELL UINT32_MAX
 
 /* The i-th cell of a hash's window. */
 static uint32_t window_cell(const struct interests *in, uint64_t hash, uint32_t i)

@@ -102,7 +102,7 @@ bool ipc_channel_index(struct hr_layer *layer, struct hr_str name, uint32_t *ind
 void ipc_count_drop_by_name(struct hr_layer *layer, struct hr_str channel, enum hr_reason reason);
 /* Where the messages of queue `queue` go when they failed too often. */
 void ipc_dead_letter_name(const struct ipc_arena *arena, uint32_t queue, char out[HR_NAME_MAX + 1]);
-enum { IPC_NO_QUEUE = UINT32_MAX };
+#define IPC_NO_QUEUE UINT32_MAX
 /* The queue of a channel; IPC_NO_QUEUE when it is not registered. Lock-free. */
 uint32_t ipc_channel_find(const struct ipc_arena *arena, struct hr_str name);
 /* The same, registering it if need be. FULL with CHANNELS, HR_ERR_UNAVAILABLE. */
