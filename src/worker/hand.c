@@ -1,12 +1,13 @@
 /* hand.c - what is in hand: whose function runs right now, and for how long.
  *
  * Every call into the application goes through hr_hand_take() and
- * hr_hand_back(). That costs two stores and two reads of the coarse clock, and
- * gives three things: a crash can say which event it was, text decoded from a
- * message finds the context whose memory it may use, and a function that
- * blocks the loop is named in the log.
+ * hr_hand_back(). That costs four stores and two reads of the coarse clock, and
+ * gives four things: a crash can say which event it was, text decoded from a
+ * message finds the context whose memory it may use, status sees who is stuck,
+ * and a function that blocks the loop is named in the log.
  */
 #include "base/log.h"
+#include "worker/busy.h"
 #include "worker/worker_impl.h"
 
 _Thread_local struct hr_ctx *hr_in_hand;
@@ -18,6 +19,7 @@ struct hr_hand hr_hand_take(struct hr_worker *worker, struct hr_ctx *ctx)
     if (ctx)
         ctx->n_keeps++;
     hr_in_hand = ctx;
+    hr_busy_set(worker->busy, HR_BUSY_SINCE, (uint64_t)hand.since);
     return hand;
 }
 
@@ -41,6 +43,8 @@ void hr_hand_back(const struct hr_hand *hand)
 {
     hr_time took = hr_time_now_coarse() - hand->since;
     hr_in_hand = hand->before;
+    if (!hand->before)
+        hr_busy_set(hand->worker->busy, HR_BUSY_SINCE, 0);
     if (hand->ctx)
         hr_body_start(hand->ctx);
     if (took > HR_WORKER_BLOCKED)

@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "worker/busy.h"
 #include "worker/outbox.h"
 #include "worker/worker_impl.h"
 
@@ -222,6 +223,7 @@ static void worker_on_check(struct hr_hook *hook)
         worker->has_gone = false;
         worker_settle_open(worker, false);
     }
+    hr_busy_set(worker->busy, HR_BUSY_OPEN, worker->n_open);
     if (worker->is_stopping && !worker_holds_something(worker))
         worker_end(worker);
 }
@@ -310,6 +312,7 @@ static int worker_attach(struct hr_worker *worker)
     if (r < 0)
         return r == HR_ERR_NOMEM ? hr_trace(r)
                                  : open_fail(HR_WORKER_NO_LAYER, "%s", hr_layer_open_error());
+    worker->busy = hr_busy_begin(worker->layer);
     return 0;
 }
 
@@ -438,5 +441,6 @@ void hr_worker_close(struct hr_worker *worker)
     }
     hr_layer_close(worker->layer);
     worker->layer = NULL;
+    worker->busy = NULL;
     hr_worker_let_go(worker);
 }

@@ -36,6 +36,7 @@ struct hr_worker {
     uint32_t magic;
     struct hr_loop *loop;
     struct hr_layer *layer;         /* owned; NULL once closed */
+    uint64_t *busy;                 /* words of its slot, see busy.h; NULL: none */
     struct hr_worker_config config; /* with the defaults filled in */
     char label[32];
     struct hr_app_file file;
