@@ -24,6 +24,8 @@
 
 /* A worker ends by itself after `drain`; what has not is stuck. */
 #define KILL_GRACE HR_SECOND
+/* It loads no application: what takes longer is broken. */
+#define SERVER_BOOT_TIMEOUT (60 * HR_SECOND)
 #define HOUR (3600 * HR_SECOND)
 
 /* ---- crews ------------------------------------------------------------------------------------
@@ -71,7 +73,6 @@ void hr_crew_configure(struct hr_crew *crew, struct hr_settings *settings)
         crew->n_wanted = settings->server.processes;
         crew->overlap = 1;
         crew->drain = settings->server.drain;
-        crew->boot_timeout = 60 * HR_SECOND;
         return;
     }
     const struct hr_settings_pool *pool = hr_pool_find(settings, hr_str_of(crew->name));
@@ -79,7 +80,6 @@ void hr_crew_configure(struct hr_crew *crew, struct hr_settings *settings)
     crew->n_wanted = pool->processes;
     crew->overlap = pool->overlap;
     crew->drain = pool->drain;
-    crew->boot_timeout = pool->boot_timeout;
     crew->redelivers = strcmp(pool->on_crash, "redeliver") == 0;
 }
 
@@ -156,6 +156,14 @@ static void on_boot_too_long(struct hr_timer *timer)
     hr_proc_signal(proc, SIGKILL);
 }
 
+/* Of the settings it is started with, which may be newer than its crew's. */
+static hr_time boot_timeout(const struct hr_crew *crew, const struct hr_settings *settings)
+{
+    const struct hr_settings_pool *pool =
+        crew->is_server ? NULL : hr_pool_find(settings, hr_str_of(crew->name));
+    return pool ? pool->boot_timeout : SERVER_BOOT_TIMEOUT;
+}
+
 int hr_seat_start(struct hr_seat *seat, struct hr_settings *settings, struct hr_proc **out)
 {
     struct hr_crew *crew = seat->crew;
@@ -175,7 +183,8 @@ int hr_seat_start(struct hr_seat *seat, struct hr_settings *settings, struct hr_
         return hr_trace(r);
     (*out)->seat = seat;
     hr_list_push_back(&supervisor->procs, &(*out)->node);
-    hr_loop_start_timer(supervisor->loop, &(*out)->timer, crew->boot_timeout, on_boot_too_long);
+    hr_loop_start_timer(supervisor->loop, &(*out)->timer, boot_timeout(crew, settings),
+                        on_boot_too_long);
     if (!hr_supervisor_is_quiet(supervisor))
         hr_log(HR_EV_WORKER_START, "worker=%s pid=%d", seat->label, (int)(*out)->pid);
     hr_supervisor_scan_soon(supervisor);
@@ -318,8 +327,13 @@ static void on_seat_empty(struct hr_seat *seat, const struct hr_proc *proc, int 
     hr_time lived = was_booting ? 0 : hr_time_now() - proc->started_at;
     if (was_booting && !seat->crew->was_ready)
         hr_supervisor_boot_failed(supervisor, proc, wait_status);
-    if (!hr_supervisor_is_stopping(supervisor))
-        fill_later(seat, lived);
+    if (hr_supervisor_is_stopping(supervisor))
+        return;
+    hr_time delay = hr_backoff_next(&seat->backoff, lived);
+    if (delay == 0)
+        hr_seat_fill(seat);
+    else
+        hr_loop_start_timer(supervisor->loop, &seat->restart, delay, on_restart);
 }
 
 void hr_seat_on_exit(struct hr_supervisor *supervisor, struct hr_proc *proc, int wait_status)

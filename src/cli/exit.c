@@ -41,11 +41,13 @@ bool hr_exit_format_crash(const char *line, char *out, size_t size)
         return false;
     struct hr_str signal = pair_value(text, HR_LIT("signal")),
                   function = pair_value(text, HR_LIT("function")),
+                  at = pair_value(text, HR_LIT("at")),
                   channel = pair_value(text, HR_LIT("channel")),
                   path = pair_value(text, HR_LIT("path")),
                   connection = pair_value(text, HR_LIT("connection"));
-    snprintf(out, size, "%.*s%s%.*s%s%.*s%s%.*s%s%.*s", HR_STR(signal), function.len ? " in " : "",
-             HR_STR(function), channel.len ? " on " : "", HR_STR(channel), path.len ? " " : "",
+    snprintf(out, size, "%.*s%s%.*s%s%.*s%s%s%.*s%s%.*s%s%.*s", HR_STR(signal),
+             function.len ? " in " : "", HR_STR(function), at.len ? " (" : "", HR_STR(at),
+             at.len ? ")" : "", channel.len ? " on " : "", HR_STR(channel), path.len ? " " : "",
              HR_STR(path), connection.len ? ", connection " : "", HR_STR(connection));
     return true;
 }

@@ -128,6 +128,7 @@ static void finish(struct hr_supervisor *supervisor)
     snprintf(text, sizeof text, "reloaded in %s (%s); %" PRIu64 " socket%s kept", took, roll->cause,
              n, n == 1 ? "" : "s");
     hr_log(HR_EV_RELOAD, "text=%s", HR_LOG_Q(hr_str_of(text)));
+    hr_control_report(supervisor);
     hr_control_answer(supervisor, &roll->asker, true, HR_EXIT_OK, text);
     end_roll(supervisor);
 }

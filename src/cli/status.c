@@ -14,6 +14,7 @@
 #include "cli/attach.h"
 #include "cli/exit.h"
 #include "cli/verbs.h"
+#include "worker/busy.h"
 
 static const char *const event_kinds[] = {"http.request.", "websocket.connect.",
                                           "websocket.receive.", "websocket.disconnect."};
@@ -109,13 +110,30 @@ static struct hr_str pool_of_label(const char *label)
     return (struct hr_str){label, dot ? (size_t)(dot - label) : strlen(label)};
 }
 
-static void read_worker(struct hr_status *status, const struct hr_member *member)
+#define STUCK_AFTER (30 * HR_SECOND)
+
+static void count_busy(struct hr_status_pool *pool, struct hr_layer *layer, uint32_t slot)
+{
+    uint32_t n = 0;
+    const uint64_t *words = hr_layer_counters(layer, slot, &n);
+    if (!words || n <= HR_BUSY_SINCE ||
+        __atomic_load_n(&words[0], __ATOMIC_RELAXED) != HR_BUSY_MAGIC)
+        return;
+    uint64_t n_open = __atomic_load_n(&words[HR_BUSY_OPEN], __ATOMIC_RELAXED);
+    hr_time since = (hr_time)__atomic_load_n(&words[HR_BUSY_SINCE], __ATOMIC_RELAXED);
+    pool->n_busy += n_open > 0 || since > 0;
+    pool->n_stuck += since > 0 && hr_time_now() - since > STUCK_AFTER;
+}
+
+static void read_worker(struct hr_status *status, struct hr_layer *layer,
+                        const struct hr_member *member)
 {
     status->n_workers++;
     struct hr_status_pool *pool = pool_named(status, pool_of_label(member->label));
     if (!pool)
         return;
     pool->n_live++;
+    count_busy(pool, layer, member->slot);
     bool is_ready = (member->flags & HR_MEMBER_READY) && !(member->flags & HR_MEMBER_RETIRE);
     pool->n_ready += is_ready;
 }
@@ -129,7 +147,7 @@ static void read_members(struct hr_status *status, struct hr_layer *layer)
         if (member.role == HR_ROLE_SERVER)
             status->n_servers++;
         else if (member.role == HR_ROLE_WORKER)
-            read_worker(status, &member);
+            read_worker(status, layer, &member);
         else if (member.pid == status->supervisor_pid)
             status->is_supervised = true;
     }

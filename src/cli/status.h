@@ -11,6 +11,8 @@ struct hr_status_pool {
     char name[HR_POOL_NAME_MAX + 1];
     uint32_t n_wanted; /* by its supervisor; 0 when it has none */
     uint32_t n_ready, n_live;
+    uint32_t n_busy;  /* live, with an event open or in the application */
+    uint32_t n_stuck; /* in the same call for over 30 s */
     uint64_t n_queued;
     hr_time oldest;
     hr_time wait_p99, run_p99;

@@ -22,10 +22,11 @@ static void print_pool(const struct hr_status_pool *pool)
     printf("    {");
     put_text("name", pool->name);
     printf(", \"processes\": %" PRIu32 ", \"ready\": %" PRIu32 ", \"live\": %" PRIu32
-           ", \"queued\": %" PRIu64 ", \"oldest\": %.3f, \"wait_p99\": %.6f, \"run_p99\": %.6f, "
+           ", \"busy\": %" PRIu32 ", \"stuck\": %" PRIu32 ", \"queued\": %" PRIu64
+           ", \"oldest\": %.3f, \"wait_p99\": %.6f, \"run_p99\": %.6f, "
            "\"exits_1h\": %" PRIu32 ", ",
-           pool->n_wanted, pool->n_ready, pool->n_live, pool->n_queued, seconds(pool->oldest),
-           seconds(pool->wait_p99), seconds(pool->run_p99), pool->n_exits);
+           pool->n_wanted, pool->n_ready, pool->n_live, pool->n_busy, pool->n_stuck, pool->n_queued,
+           seconds(pool->oldest), seconds(pool->wait_p99), seconds(pool->run_p99), pool->n_exits);
     put_text("last_exit", pool->last_exit);
     printf(", \"refused_1h\": %" PRIu64 ", ", pool->n_refused);
     put_text("refused_reason", pool->n_refused ? pool->refused_reason : "");

@@ -65,24 +65,26 @@ static void print_site(const struct hr_status *status)
 
 static void print_pool(const struct hr_status_pool *pool)
 {
-    char processes[32], queued[NUMBER_MAX], refused[NUMBER_MAX], exits[96];
+    char processes[32], busy[32], queued[NUMBER_MAX], refused[NUMBER_MAX], exits[96];
     char oldest[HR_UNITS_TEXT_MAX], wait[HR_UNITS_TEXT_MAX], run[HR_UNITS_TEXT_MAX];
     snprintf(processes, sizeof processes, "%" PRIu32 "/%" PRIu32, pool->n_ready,
              pool->n_wanted ? pool->n_wanted : pool->n_live);
+    snprintf(busy, sizeof busy, "%" PRIu32 "/%" PRIu32, pool->n_busy, pool->n_live);
     snprintf(exits, sizeof exits, "%" PRIu32 "%s%s", pool->n_exits, pool->n_exits ? "  " : "",
              pool->n_exits ? pool->last_exit : "");
-    printf("%-10s %-6s %-8s %-9s %-9s %-9s %-22s %s%s%s\n", pool->name, processes,
-           grouped(pool->n_queued, queued), span(pool->oldest, oldest), span(pool->wait_p99, wait),
-           span(pool->run_p99, run), exits, grouped(pool->n_refused, refused),
-           pool->n_refused ? "  " : "", pool->n_refused ? pool->refused_reason : "");
+    printf("%-10s %-6s %-6s %-6" PRIu32 " %-8s %-9s %-9s %-9s %-18s %s%s%s\n", pool->name,
+           processes, busy, pool->n_stuck, grouped(pool->n_queued, queued),
+           span(pool->oldest, oldest), span(pool->wait_p99, wait), span(pool->run_p99, run), exits,
+           grouped(pool->n_refused, refused), pool->n_refused ? "  " : "",
+           pool->n_refused ? pool->refused_reason : "");
 }
 
 static void print_pools(const struct hr_status *status)
 {
     if (status->n_pools == 0)
         return;
-    printf("%-10s %-6s %-8s %-9s %-9s %-9s %-22s %s\n", "POOL", "PROC", "QUEUE", "OLDEST",
-           "WAIT p99", "RUN p99", "EXITS 1h", "REFUSED 1h");
+    printf("%-10s %-6s %-6s %-6s %-8s %-9s %-9s %-9s %-18s %s\n", "POOL", "PROC", "BUSY", "STUCK",
+           "QUEUE", "OLDEST", "WAIT p99", "RUN p99", "EXITS 1h", "REFUSED 1h");
     for (uint32_t i = 0; i < status->n_pools; i++)
         print_pool(&status->pools[i]);
 }
@@ -121,9 +123,15 @@ static void hint_pool(const struct hr_status_pool *pool, bool is_up)
                  pool->n_ready, pool->n_wanted);
         print_hint(hint, "the log says why");
     }
+    if (pool->n_stuck > 0) {
+        snprintf(hint, sizeof hint, "%s: %" PRIu32 " worker%s in the same call for over 30 s",
+                 pool->name, pool->n_stuck, pool->n_stuck == 1 ? " has been" : "s have been");
+        print_hint(hint, "gdb -p its pid; its timeout will retire it");
+    }
     if (pool->n_lost > 0) {
-        snprintf(hint, sizeof hint, "%s: %s events were lost with the worker that held them",
-                 pool->name, grouped(pool->n_lost, lost));
+        snprintf(hint, sizeof hint, "%s: %s event%s lost with the worker that held %s", pool->name,
+                 grouped(pool->n_lost, lost), pool->n_lost == 1 ? " was" : "s were",
+                 pool->n_lost == 1 ? "it" : "them");
         print_hint(hint, "reason=worker_died");
     }
 }

@@ -54,7 +54,7 @@ struct hr_crew {
     struct hr_seat **seats;          /* owned */
     uint32_t n_seats;
     uint32_t n_wanted, overlap;
-    hr_time drain, boot_timeout;
+    hr_time drain;
     bool redelivers;                  /* on_crash */
     bool was_ready;                   /* one of its processes was, once */
     hr_time exits[HR_CREW_MAX_EXITS]; /* ring of the latest, wall clock */
