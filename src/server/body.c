@@ -198,10 +198,8 @@ bool hr_upload_begin(struct hr_http *http)
 static bool upload_keep(struct hr_upload *upload, struct hr_str piece)
 {
     upload->n_received += piece.len;
+    /* The fifo is not read before the event is sent: once it is full, all goes to the file. */
     size_t room = upload_room(upload), n = piece.len < room ? piece.len : room;
-    /* Once there is a file, all goes there: order. */
-    if (upload->has_spool)
-        n = 0;
     struct hr_str rest = {piece.ptr + n, piece.len - n};
     if (n > 0 && hr_buf_append(&upload->fifo, piece.ptr, n) < 0)
         return false;

@@ -198,15 +198,6 @@ int hr_conn_send_file(struct hr_conn *conn, int fd, off_t offset, uint64_t len)
     return hr_trace(hr_out_file(&conn->out, &conn->server->out_pool, fd, offset, len));
 }
 
-bool hr_conn_is_slow(const struct hr_conn *conn, size_t n)
-{
-    const struct hr_server *server = conn->server;
-    if (conn->out.bytes == 0)
-        return false;
-    return conn->out.bytes + n > server->config.window ||
-           server->out_pool.n_unsent + n > server->config.max_unsent;
-}
-
 static void conn_blocked(struct hr_conn *conn, bool is_progress)
 {
     if (!conn->is_blocked || is_progress)
@@ -239,6 +230,27 @@ static void conn_flush(struct hr_conn *conn)
     }
     if (!conn->is_closed && conn->out.bytes == 0 && conn->end != HR_CONN_STAYS)
         conn_finish(conn);
+}
+
+static bool conn_is_over(const struct hr_conn *conn, size_t n)
+{
+    const struct hr_server *server = conn->server;
+    if (conn->out.bytes == 0)
+        return false;
+    return conn->out.bytes + n > server->config.window ||
+           server->out_pool.n_unsent + n > server->config.max_unsent;
+}
+
+enum hr_conn_room hr_conn_room(struct hr_conn *conn, size_t n)
+{
+    if (!conn_is_over(conn, n))
+        return HR_CONN_HAS_ROOM;
+    /* It may only be that much was appended in this turn. */
+    if (!conn->is_blocked)
+        conn_flush(conn);
+    if (conn->is_closed)
+        return HR_CONN_IS_GONE;
+    return conn_is_over(conn, n) ? HR_CONN_IS_SLOW : HR_CONN_HAS_ROOM;
 }
 
 /* ---- reading */
@@ -313,9 +325,13 @@ static void conn_read(struct hr_conn *conn)
         return;
     }
     ssize_t n = read(conn->fd, data, room);
+    bool is_over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
     if (n > 0 && !conn->is_shut)
         conn_take_input(conn, data, (size_t)n);
-    else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+    else if (n == 0 && conn->end != HR_CONN_STAYS && conn->out.bytes > 0)
+        hr_io_want(&conn->io,
+                   conn->io.wanted & ~(unsigned)HR_IO_READ); /* it still reads, perhaps */
+    else if (is_over)
         conn->proto->on_gone(conn);
 }
 

@@ -40,7 +40,7 @@ struct hr_proto {
     void (*on_sent)(struct hr_conn *conn);
     /* Does what is due and returns the time of the next thing, or HR_NEVER. */
     hr_time (*on_time)(struct hr_conn *conn, hr_time now);
-    /* The server wants to end: leave at the next good moment. */
+    /* The server wants to end: leave at the next good moment. May come more than once. */
     void (*on_drain)(struct hr_conn *conn);
     /* The connection is being closed: let go of conn->part. */
     void (*on_close)(struct hr_conn *conn);
@@ -83,7 +83,6 @@ struct hr_conn {
     bool is_closed;    /* hr_conn_close() was called */
     bool is_shut;      /* lingering: our half is closed */
     bool is_websocket; /* for counting */
-    bool is_drained;   /* on_drain was called */
 };
 
 /* Takes `fd`. Returns 0, HR_ERR_NOMEM or HR_ERR_SYS (then fd is closed). */
@@ -101,9 +100,15 @@ void hr_conn_commit(struct hr_conn *conn);
 HR_MUST_CHECK int hr_conn_send_frame(struct hr_conn *conn, struct hr_frame *frame);
 HR_MUST_CHECK int hr_conn_send_file(struct hr_conn *conn, int fd, off_t offset, uint64_t len);
 
-/* Would `n` more bytes be too many for what the client has read so far? A
- * single message is never too large for a client that waits for nothing. */
-bool hr_conn_is_slow(const struct hr_conn *conn, size_t n);
+/* May `n` more bytes be appended, by the client's window and the process's
+ * budget? What waits is written first if that decides it. A single message is
+ * never too large for a client that waits for nothing. */
+enum hr_conn_room {
+    HR_CONN_HAS_ROOM,
+    HR_CONN_IS_SLOW,
+    HR_CONN_IS_GONE, /* found out by writing: the connection is closed, its part gone */
+};
+enum hr_conn_room hr_conn_room(struct hr_conn *conn, size_t n);
 
 /* on_time will be called at `due` or earlier. */
 void hr_conn_arm(struct hr_conn *conn, hr_time due);

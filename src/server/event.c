@@ -360,7 +360,9 @@ static void source_note_take(struct hr_source *source, const struct hr_msg *msg)
     if (source->taken_at != 0 || source->state != HR_SOURCE_OUT)
         return;
     int64_t taken_at = hr_msg_int(msg, "taken_at", 0), slot = hr_msg_int(msg, "slot", -1);
-    if (taken_at > 0 && slot >= 0 && slot < UINT32_MAX) {
+    hr_time now = hr_server_now(source->server);
+    bool is_likely = taken_at > source->sent_at - HR_SECOND && taken_at < now + HR_SECOND;
+    if (taken_at > 0 && is_likely && slot >= 0 && slot < UINT32_MAX) {
         source->taken_at = taken_at;
         source->holder = (uint32_t)slot + 1;
         return;

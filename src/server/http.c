@@ -161,12 +161,12 @@ static void http_settle(struct hr_http *http)
 void hr_http_finish(struct hr_http *http)
 {
     struct hr_conn *conn = http->conn;
+    /* What was announced holds: it was said only of a request that had been read whole. */
     bool stays = http->ex.answer.keep_alive && !hr_server_is_draining(http->server);
-    bool is_read = hr_upload_is_read(http);
+    bool may_come_more = !hr_upload_is_read(http) || hr_buf_len(&conn->in) > 0;
     hr_http_move(http, HR_HTTP_ENDED);
     http_settle(http);
-    if (!stays || !is_read) {
-        bool may_come_more = !is_read || hr_buf_len(&conn->in) > 0;
+    if (!stays) {
         hr_conn_end(conn, may_come_more ? HR_CONN_LINGERS : HR_CONN_ENDS);
         return;
     }
@@ -351,7 +351,12 @@ static size_t http_on_data(struct hr_conn *conn, uint8_t *data, size_t len)
 
 static void http_on_gone(struct hr_conn *conn)
 {
-    hr_conn_close(conn);
+    const struct hr_http *http = conn->part;
+    /* Whoever closes his half after his last request still gets the answers that are made. */
+    if (http->state == HR_HTTP_IDLE && conn->out.bytes > 0 && conn->end == HR_CONN_STAYS)
+        hr_conn_end(conn, HR_CONN_ENDS);
+    else
+        hr_conn_close(conn);
 }
 
 /* 499, nginx's word for it, stands in log and metrics only. */

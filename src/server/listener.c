@@ -59,7 +59,8 @@ static void out_of_fds(struct hr_listener *listener)
 {
     struct hr_server *server = listener->server;
     struct hr_listeners *all = &server->listeners;
-    hr_log(HR_EV_REFUSED, "reason=limit what=%s", HR_LOG_Q(hr_str_of(strerror(errno))));
+    if (hr_server_may_log(server))
+        hr_log(HR_EV_REFUSED, "reason=limit what=%s", HR_LOG_Q(hr_str_of(strerror(errno))));
     if (all->reserve_fd >= 0) {
         close(all->reserve_fd);
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -84,7 +85,7 @@ static bool accept_one(struct hr_listener *listener)
     }
     struct hr_peer peer = hr_peer_of(&address);
     int r = hr_conn_open(listener->server, listener, fd, &peer);
-    if (r < 0)
+    if (r < 0 && hr_server_may_log(listener->server))
         hr_log(HR_EV_REFUSED, "reason=limit what=%s", HR_LOG_Q(hr_str_of(hr_error_text(r))));
     return r == 0;
 }

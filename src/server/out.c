@@ -221,10 +221,10 @@ int hr_out_frame(struct hr_out *out, struct hr_out_pool *pool, struct hr_frame *
 
 int hr_out_file(struct hr_out *out, struct hr_out_pool *pool, int fd, off_t offset, uint64_t len)
 {
-    struct hr_out_piece *piece = piece_new(pool, PIECE_FILE);
+    struct hr_out_piece *piece = len > 0 ? piece_new(pool, PIECE_FILE) : NULL;
     if (!piece) {
         close(fd);
-        return hr_raise(HR_ERR_NOMEM);
+        return len > 0 ? hr_raise(HR_ERR_NOMEM) : 0; /* MSG_MORE would wait for an empty one */
     }
     piece->fd = fd;
     piece->as.file.offset = offset;
@@ -288,10 +288,6 @@ static int out_write_bytes(struct hr_out *out, struct hr_out_pool *pool, int soc
 static int out_write_file(struct hr_out *out, struct hr_out_pool *pool, int socket_fd)
 {
     struct hr_out_piece *head = out->head;
-    if (head->as.file.left == 0) {
-        out_drop_head(out, pool);
-        return 0;
-    }
     size_t want = head->as.file.left < HR_OUT_SHARE ? (size_t)head->as.file.left : HR_OUT_SHARE;
     ssize_t n = sendfile(socket_fd, head->fd, &head->as.file.offset, want);
     if (n < 0)

@@ -73,6 +73,8 @@ struct hr_server {
     uint64_t random[2];    /* request ids */
     hr_time wall_offset;   /* CLOCK_REALTIME - the loop's time */
     hr_time wall_read_at;
+    hr_time logged_since; /* hr_server_may_log() */
+    uint32_t n_logged;
 
     uint32_t n_http, n_websocket, n_departed, n_requests;
     uint64_t n_accepted, n_answered;
@@ -95,6 +97,8 @@ static inline hr_time hr_server_now(const struct hr_server *server)
 
 /* CLOCK_REALTIME of this turn, for Date. */
 hr_time hr_server_wall(struct hr_server *server);
+/* May one more line be logged about somebody else's mistakes? At most ten a second. */
+bool hr_server_may_log(struct hr_server *server);
 /* The source that an address of ours names, or NULL when it is no longer its. */
 struct hr_source *hr_server_source(const struct hr_server *server, const struct hr_addr *addr);
 

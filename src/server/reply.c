@@ -36,6 +36,8 @@ static void reply_is_wrong(struct hr_http *http, const char *what)
 {
     struct hr_source *source = &http->source;
     hr_source_count(source, HR_REASON_APP);
+    if (!hr_server_may_log(http->server))
+        return;
     hr_log(HR_EV_APP, "pool=%.*s request_id=%.*s what=%s", HR_STR(source->pool->name),
            HR_STR(hr_request_id(http)), HR_LOG_Q(hr_str_of(what)));
 }
@@ -424,8 +426,10 @@ static void reply_on_group(struct hr_source *source, struct hr_broadcast *broadc
         hr_broadcast_count(broadcast, is_ready ? HR_REASON_APP : HR_REASON_STALE);
         return;
     }
-    if (!is_last && hr_conn_is_slow(http->conn, broadcast->payload.len)) {
-        hr_broadcast_count(broadcast, HR_REASON_LIMIT);
+    enum hr_conn_room room =
+        is_last ? HR_CONN_HAS_ROOM : hr_conn_room(http->conn, broadcast->payload.len);
+    if (room != HR_CONN_HAS_ROOM) {
+        hr_broadcast_count(broadcast, room == HR_CONN_IS_SLOW ? HR_REASON_LIMIT : HR_REASON_STALE);
         return;
     }
     if (answer->framing == HR_FRAMING_LENGTH || is_last) {

@@ -182,6 +182,17 @@ hr_time hr_server_wall(struct hr_server *server)
     return now + server->wall_offset;
 }
 
+bool hr_server_may_log(struct hr_server *server)
+{
+    enum { LINES = 10 };
+    hr_time now = hr_server_now(server);
+    if (now - server->logged_since >= HR_SECOND) {
+        server->logged_since = now;
+        server->n_logged = 0;
+    }
+    return server->n_logged++ < LINES;
+}
+
 void hr_server_stats(const struct hr_server *server, struct hr_server_stats *out)
 {
     *out = (struct hr_server_stats){
@@ -238,7 +249,6 @@ int hr_server_open(struct hr_loop *loop, struct hr_layer *layer,
 static void drain_conn(struct hr_server *server, struct hr_conn *conn)
 {
     /* To the end of the list: at its head stand those whose turn is still to come. */
-    conn->is_drained = true;
     hr_list_remove(&conn->node);
     hr_list_push_back(&server->conns, &conn->node);
     conn->proto->on_drain(conn);
@@ -267,11 +277,8 @@ static void drain_websockets(struct hr_server *server, hr_time now)
     if (gone < spread)
         due = (uint64_t)((double)due * (double)gone / (double)spread) + 1;
     while (drain->n_closed < due && !hr_list_is_empty(&server->conns)) {
-        struct hr_conn *conn = hr_list_first(&server->conns, struct hr_conn, node);
-        if (conn->is_drained)
-            break;
         drain->n_closed++;
-        drain_conn(server, conn);
+        drain_conn(server, hr_list_first(&server->conns, struct hr_conn, node));
     }
 }
 

@@ -98,9 +98,9 @@ struct hr_server_config {
     bool expose_reason; /* X-Headrace-Reason on refusals */
 };
 
-/* Starts serving on `loop`. Gives *out. The layer was opened as
- * HR_ROLE_SERVER. Returns 0, HR_ERR_NOMEM, HR_ERR_SYS, or HR_ERR_CONFIG (a
- * static route's directory cannot be opened; logged). */
+/* Starts serving on `loop`. SIGPIPE is ignored in this process from then on. Gives *out. The layer
+ * was opened as HR_ROLE_SERVER. Returns 0, HR_ERR_NOMEM, HR_ERR_SYS, or HR_ERR_CONFIG (a static
+ * route's directory cannot be opened; logged). */
 HR_MUST_CHECK int hr_server_open(struct hr_loop *loop, struct hr_layer *layer,
                                  const struct hr_server_config *config, struct hr_server **out);
 

@@ -155,7 +155,7 @@ void hr_websocket_close(struct hr_websocket *ws, uint16_t code, struct hr_str re
 static void ws_on_ping(struct hr_websocket *ws, struct hr_str payload)
 {
     /* RFC 6455 5.5.3: a pong for each ping; not for those of a client that does not read. */
-    if (ws->state == HR_WEBSOCKET_OPEN && !hr_conn_is_slow(ws->conn, payload.len))
+    if (ws->state == HR_WEBSOCKET_OPEN && hr_conn_room(ws->conn, payload.len) == HR_CONN_HAS_ROOM)
         ws_send(ws, HR_WS_PONG, payload);
 }
 
@@ -340,12 +340,11 @@ static void ws_on_group(struct hr_source *source, struct hr_broadcast *broadcast
         return;
     }
     struct hr_frame *frame = hr_broadcast_frame(broadcast);
-    bool is_slow = frame && hr_conn_is_slow(ws->conn, frame->len);
-    if (!frame || is_slow || hr_conn_send_frame(ws->conn, frame) < 0) {
-        hr_broadcast_count(broadcast, HR_REASON_LIMIT);
-        return;
-    }
-    ws->n_out += broadcast->payload.len;
+    enum hr_conn_room room = frame ? hr_conn_room(ws->conn, frame->len) : HR_CONN_IS_SLOW;
+    if (room == HR_CONN_HAS_ROOM && hr_conn_send_frame(ws->conn, frame) == 0)
+        ws->n_out += broadcast->payload.len;
+    else
+        hr_broadcast_count(broadcast, room == HR_CONN_IS_GONE ? HR_REASON_STALE : HR_REASON_LIMIT);
 }
 
 static const struct hr_source_ops ws_ops = {

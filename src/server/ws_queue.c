@@ -254,6 +254,8 @@ bool hr_ws_queue_disconnect(struct hr_websocket *ws, struct hr_str reason)
 static void state_refuse(struct hr_websocket *ws, enum hr_reason reason, const char *what)
 {
     hr_source_count(&ws->source, reason);
+    if (!hr_server_may_log(ws->source.server))
+        return;
     hr_log(HR_EV_APP, "pool=%.*s path=%s what=%s", HR_STR(ws->source.pool->name),
            HR_LOG_Q(hr_ws_about_path(ws->about)), HR_LOG_Q(hr_str_of(what)));
 }

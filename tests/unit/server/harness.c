@@ -30,6 +30,19 @@ static int listen_on_loopback(uint16_t *port)
     return fd;
 }
 
+/* An abstract name that the kernel chooses. */
+static int listen_on_unix(struct sockaddr_un *address, socklen_t *len)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    *len = sizeof *address;
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)address, sizeof(sa_family_t)), 0);
+    assert_int_equal(listen(fd, 128), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)address, len), 0);
+    return fd;
+}
+
 static struct hr_layer *open_layer(struct world *w, enum hr_role role, const char *label)
 {
     struct hr_layer_options options = {.role = role, .create = true, .label = label};
@@ -38,7 +51,7 @@ static struct hr_layer *open_layer(struct world *w, enum hr_role role, const cha
     return layer;
 }
 
-struct world *world_new_empty(const struct hr_server_config *config)
+static struct world *world_make(const struct hr_server_config *config, bool is_unix)
 {
     static int number;
     struct world *w = calloc(1, sizeof *w);
@@ -47,7 +60,8 @@ struct world *world_new_empty(const struct hr_server_config *config)
     w->layer = open_layer(w, HR_ROLE_SERVER, "server.1");
     if (config)
         w->config = *config;
-    w->listener = (struct hr_listener_config){.fd = listen_on_loopback(&w->port), .name = "test"};
+    int fd = is_unix ? listen_on_unix(&w->path, &w->path_len) : listen_on_loopback(&w->port);
+    w->listener = (struct hr_listener_config){.fd = fd, .name = "test"};
     w->admin = (struct hr_listener_config){.fd = listen_on_loopback(&w->admin_port), .name = "adm"};
     w->config.listeners = &w->listener;
     w->config.n_listeners = 1;
@@ -56,12 +70,26 @@ struct world *world_new_empty(const struct hr_server_config *config)
     return w;
 }
 
-struct world *world_new(const struct hr_server_config *config)
+struct world *world_new_empty(const struct hr_server_config *config)
 {
-    struct world *w = world_new_empty(config);
+    return world_make(config, false);
+}
+
+static struct world *with_worker(struct world *w)
+{
     w->worker = worker_new(w, "web.1");
     worker_put_pool(w->worker, &(struct pool_spec){.name = "web"});
     return w;
+}
+
+struct world *world_new(const struct hr_server_config *config)
+{
+    return with_worker(world_make(config, false));
+}
+
+struct world *world_new_unix(void)
+{
+    return with_worker(world_make(NULL, true));
 }
 
 void world_free(struct world *w)
@@ -152,9 +180,18 @@ static struct client *client_connect(struct world *w, uint16_t port, int buffers
     return c;
 }
 
+static struct client *client_connect_unix(struct world *w)
+{
+    assert_true(w->n_clients < MAX_CLIENTS);
+    struct client *c = &w->clients[w->n_clients++];
+    *c = (struct client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&w->path, w->path_len), 0);
+    return c;
+}
+
 struct client *client_new(struct world *w)
 {
-    return client_connect(w, w->port, 0);
+    return w->port ? client_connect(w, w->port, 0) : client_connect_unix(w);
 }
 
 struct client *client_new_slow(struct world *w)

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include <cmocka.h>
 
@@ -47,8 +49,10 @@ struct world {
     struct hr_server_config config;
     struct hr_listener_config listener, admin;
     char url[64];
-    uint16_t port, admin_port;
+    uint16_t port, admin_port; /* port 0: a unix socket */
     struct client clients[MAX_CLIENTS];
+    struct sockaddr_un path;
+    socklen_t path_len;
     int n_clients;
     int n_idle; /* turns in which nothing moved */
     bool is_drained;
@@ -57,6 +61,8 @@ struct world {
 /* `config` may be NULL; listeners are added to it. The worker listens to the
  * four channels of pool "web", whose record takes everything on every path. */
 struct world *world_new(const struct hr_server_config *config);
+/* As world_new(), on a unix socket. */
+struct world *world_new_unix(void);
 void world_free(struct world *w);
 /* As world_new(), without a worker or a record. */
 struct world *world_new_empty(const struct hr_server_config *config);

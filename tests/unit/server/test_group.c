@@ -188,6 +188,23 @@ static void a_slow_socket_misses_broadcasts_and_delays_nobody(void **state)
     world_free(w);
 }
 
+static void a_burst_of_one_turn_is_not_taken_for_slowness(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){.window = 8 << 10});
+    struct client *c = client_new(w);
+    static char text[4000];
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    ws_open(w, c, &event);
+    join(w);
+    for (int i = 0; i < 12; i++)
+        group_send(w, NULL, "text", text);
+    for (int i = 0; i < 12; i++)
+        ws_expect_text(w, c, text);
+    assert_int_equal(drops(w, "websocket.send", HR_REASON_LIMIT), 0);
+    world_free(w);
+}
+
 static void what_makes_no_sense_is_counted(void **state)
 {
     struct world *w = world_new(NULL);
@@ -229,6 +246,7 @@ int test_group(void)
         cmocka_unit_test(streams_take_bodies),
         cmocka_unit_test(the_next_request_of_a_connection_is_not_in_the_groups_of_the_last),
         cmocka_unit_test(a_slow_socket_misses_broadcasts_and_delays_nobody),
+        cmocka_unit_test(a_burst_of_one_turn_is_not_taken_for_slowness),
         cmocka_unit_test(what_makes_no_sense_is_counted),
         cmocka_unit_test(a_socket_that_closed_is_in_no_group),
     };

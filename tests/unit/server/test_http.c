@@ -1,5 +1,6 @@
 /* test_http.c - requests that go well: heads, framing, keep-alive, pipelining, ids. */
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "harness.h"
 #include "suites.h"
@@ -267,6 +268,46 @@ static void a_sane_request_id_is_taken_and_another_is_not(void **state)
     world_free(w);
 }
 
+static void a_unix_socket_has_no_addresses(void **state)
+{
+    struct world *w = world_new_unix();
+    struct client *c = client_new(w);
+    struct hr_value ends;
+    (void)state;
+    get(c, "/");
+    worker_take(w, w->worker, "http.request.web", &event);
+    assert_true(hr_msg_get(&event.msg, "client", &ends) && ends.type == HR_TYPE_NULL);
+    assert_true(hr_msg_get(&event.msg, "server", &ends) && ends.type == HR_TYPE_NULL);
+    assert_int_equal(reply_whole(w->worker, &event, 200, NULL, "local"), 0);
+    client_answer(w, c, "GET", &answer);
+    assert_string_equal(answer.body, "local");
+    world_free(w);
+}
+
+static void half_a_client_still_gets_the_answers_that_are_made(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new_slow(w);
+    static char big[60000];
+    (void)state;
+    memset(big, 'x', sizeof big - 1);
+    get(c, "/");
+    serve(w, big);
+    get(c, "/");
+    serve(w, big); /* more than the small buffers take */
+    world_settle(w);
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    world_settle(w);
+    c->is_deaf = false;
+    for (int i = 0; i < 2; i++) {
+        client_answer(w, c, "GET", &answer);
+        assert_int_equal(answer.body_len, sizeof big - 1);
+    }
+    UNTIL(w, c->is_eof);
+    assert_false(c->is_reset);
+    world_free(w);
+}
+
 static void a_path_that_is_not_utf8_is_a_400(void **state)
 {
     struct world *w = world_new(NULL);
@@ -366,6 +407,8 @@ int test_http(void)
         cmocka_unit_test(connection_close_is_kept_to),
         cmocka_unit_test(the_applications_headers_pass_and_ours_are_not_doubled),
         cmocka_unit_test(a_sane_request_id_is_taken_and_another_is_not),
+        cmocka_unit_test(a_unix_socket_has_no_addresses),
+        cmocka_unit_test(half_a_client_still_gets_the_answers_that_are_made),
         cmocka_unit_test(a_path_that_is_not_utf8_is_a_400),
         cmocka_unit_test(what_is_no_http_is_answered_and_closed),
         cmocka_unit_test(a_head_that_is_too_large_is_a_431),
