@@ -4,9 +4,11 @@
  * The page and we speak lines of fields, each of which ends with a tab:
  *
  *   page to us    ID  TEXT                      (the text is the rest: it needs no tab)
+ *                 count                         how many are here?
  *   us to page    TIME  said    NICK  ID  TEXT
- *                 TIME  joined  NICK  N         N are here now
- *                 TIME  left    NICK  N
+ *                 TIME  joined  NICK  N         N are here, about: people come and go meanwhile, so
+ *                 TIME  left    NICK  N         a page asks again when all is quiet
+ *                 TIME  here    N
  *
  * Control characters become spaces, so nothing has to be escaped. An ID is
  * chosen by the page. A message whose worker was killed is handled again by
@@ -214,6 +216,9 @@ static int say(struct hr_ctx *ctx, const struct hr_msg *received)
 {
     struct hr_str nick = hr_state_get(ctx, "nick"), room = hr_state_get(ctx, "room");
     struct hr_str id = hr_ws_text(received), text = {0};
+    if (id.len == 5 && memcmp(id.ptr, "count", 5) == 0)
+        return hr_ws_send(ctx, "%jd\there\t%zu\t", now_ms(), hr_group_count(ctx, room));
+
     const char *tab = id.len > 0 ? memchr(id.ptr, '\t', id.len) : NULL;
     if (tab) {
         text = (struct hr_str){tab + 1, id.len - (size_t)(tab + 1 - id.ptr)};
