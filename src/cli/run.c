@@ -210,13 +210,14 @@ static int run_inline(struct run *run)
     return hr_inline_run(run->settings, &run->listeners, run->url);
 }
 
-/* Does the site run? Looked at without making anything. */
+/* Does the site run, or what its supervisor left behind? Looked at without making anything. */
 static int check_running(struct run *run)
 {
     const struct hr_layer_options options = {.role = HR_ROLE_OBSERVER};
     if (hr_layer_open(run->url, &options, &run->layer) != 0)
         return 0;
-    return lock_directory(run);
+    int r = lock_directory(run);
+    return r ? r : check_orphans(run);
 }
 
 static int run_on_host(struct run *run)
