@@ -60,19 +60,28 @@ static int open_watches(struct ipc_layer *l)
     return l->watches ? 0 : hr_raise(HR_ERR_NOMEM);
 }
 
+static void hear_bell(struct ipc_layer *l)
+{
+    uint8_t sink[64];
+    while (read(l->bell_fd, sink, sizeof sink) == (ssize_t)sizeof sink)
+        ;
+}
+
 int ipc_bell_open(struct ipc_layer *l)
 {
     char name[24];
     bell_name(name, l->layer.slot);
     if (mkfifoat(l->dir_fd, name, 0600) < 0 && errno != EEXIST)
         return hr_raise(HR_ERR_SYS);
-    /* Open for both, so that no ringer ever meets ENXIO or SIGPIPE. */
+    /* Open for both, here and in ring_fd(): nobody ever meets ENXIO, or SIGPIPE
+     * from ringing the dead. */
     l->bell_fd = openat(l->dir_fd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     if (l->bell_fd < 0)
         return hr_raise(HR_ERR_SYS);
     /* A second sign of life, which no stray close() of the lock file can drop
      * and which can be tried from another pid namespace: see fence(). */
     flock(l->bell_fd, LOCK_EX | LOCK_NB);
+    hear_bell(l); /* what was rung for the slot's last owner */
     return l->layer.role == HR_ROLE_SERVER ? hr_trace(open_watches(l)) : 0;
 }
 
@@ -108,7 +117,7 @@ static int ring_fd(struct ipc_layer *l, uint32_t slot)
         return fd;
     char name[24];
     bell_name(name, slot);
-    fd = openat(l->dir_fd, name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    fd = openat(l->dir_fd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
     int before = -1;
     if (fd >= 0 && !atomic_compare_exchange_strong(&l->ring_fds[slot], &before, fd)) {
         close(fd); /* another thread was faster */
@@ -264,13 +273,6 @@ hr_time ipc_poll_timeout(const struct hr_layer *layer)
 }
 
 /* ---- waking */
-
-static void hear_bell(struct ipc_layer *l)
-{
-    uint8_t sink[64];
-    while (read(l->bell_fd, sink, sizeof sink) == (ssize_t)sizeof sink)
-        ;
-}
 
 static void unwatch(struct ipc_layer *l, uint32_t slot)
 {
