@@ -280,16 +280,23 @@ static void unwatch(struct ipc_layer *l, uint32_t slot)
     l->watches[slot] = (struct ipc_watch){0};
 }
 
-/* Buries the watched processes that have ended. */
-static void hear_deaths(struct ipc_layer *l)
+/* Not rung, and yet something may have woken us: a byte of a ringer that was
+ * slow to write it, or the end of a watched process. */
+static void hear_rest(struct ipc_layer *l)
 {
     struct epoll_event events[16];
-    int n = epoll_wait(l->poll_fd, events, 16, 0);
-    for (int i = 0; i < n; i++)
-        if (events[i].data.u32 != BELL_EVENT) {
-            unwatch(l, events[i].data.u32);
-            ipc_bury(l, events[i].data.u32);
+    int n = l->watches ? epoll_wait(l->poll_fd, events, 16, 0) : 0;
+    if (!l->watches)
+        hear_bell(l);
+    for (int i = 0; i < n; i++) {
+        uint32_t slot = events[i].data.u32;
+        if (slot == BELL_EVENT) {
+            hear_bell(l);
+        } else if (l->watches[slot].gen != 0) {
+            unwatch(l, slot);
+            ipc_bury(l, slot);
         }
+    }
 }
 
 void ipc_watch_members(struct ipc_layer *l)
@@ -327,8 +334,8 @@ void ipc_dispatch(struct hr_layer *layer)
         /* relaxed: what was rung for is found by the acquires of receive. */
         if (atomic_exchange_explicit(bell, IPC_AWAKE, memory_order_relaxed) == IPC_AWAKE)
             hear_bell(l);
-        else if (l->watches && now != l->last_hearing) /* once a clock tick is soon enough */
-            hear_deaths(l);
+        else if (now != l->last_hearing) /* once a clock tick is soon enough */
+            hear_rest(l);
         l->last_hearing = now;
     }
     ipc_sweep(l, now);
