@@ -162,9 +162,9 @@ def log():
     return "\n\n".join([
         "# The log",
         NOTE.format(f"{source} and src/server/access.c"),
-        paragraph("One line an event: `TIME LEVEL EVENT key=value ...` on a terminal, a JSON object with `ts`, `level`, "
-                  "`event` and the keys as members elsewhere (`log_format` chooses). Event words are stable: they are "
-                  "added to, never renamed."),
+        paragraph("One line an event: `TIME LEVEL EVENT key=value ...` on a terminal, elsewhere a JSON object with "
+                  "`ts`, `level`, `event` and the keys as members (`log_format` chooses). Event words are stable: they "
+                  "are added to, never renamed."),
         table(("event", "level", "meaning"), body),
         "## The access log",
         paragraph("A line `request` for each request, a line `websocket` when a handshake is answered and another when "
@@ -181,10 +181,10 @@ def metrics():
     parts = [
         "# Metrics",
         NOTE.format(source),
-        paragraph("`/metrics` on the admin listener (`server.admin`) gives these in Prometheus' text format, summed over "
-                  "all interface servers of the layer. Counters stand in the layer: they outlive the processes that "
-                  "counted, and begin anew when the layer is made anew. A series appears with its first value. More "
-                  "than 200 channels fold into `other`."),
+        paragraph("`/metrics` on the admin listener (`server.admin`) gives these in Prometheus' text format, summed "
+                  "over all interface servers of the layer. Counters stand in the layer: they outlive the processes "
+                  "that counted, and begin anew when the layer is made anew. A series appears with its first value. "
+                  "More than 200 channels fold into `other`."),
     ]
     for _name, word, kind, labels, meaning in rows(source, "HR_METRIC"):
         shown = ", ".join(f"`{label}`" for label in labels.split(",") if label)
