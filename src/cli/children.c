@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,7 @@ static _Noreturn void become(const struct descriptors *d, char *const *argv)
     _exit(127);
 }
 
+/* The sockets it accepts on. */
 static int add_listeners(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
 {
     for (uint32_t i = 0; spawn->listeners && i < spawn->listeners->n; i++) {
@@ -124,6 +126,21 @@ static int add_listeners(const struct hr_spawn *spawn, struct descriptors *d, st
         d->fds[d->n++] = listener->fds[spawn->index % listener->n_fds];
     }
     return 0;
+}
+
+/* Those of its siblings, which it accepts on while they are not there. More than fit are left out:
+ * others have them. */
+static void add_siblings(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
+{
+    for (uint32_t i = 0; spawn->listeners && i < spawn->listeners->n; i++) {
+        const struct hr_socket *listener = &spawn->listeners->items[i];
+        for (uint32_t k = 1; k < listener->n_fds && d->n < MAX_CHILD_FDS; k++) {
+            uint32_t sibling = (spawn->index + k) % listener->n_fds;
+            hr_argv_add(argv, "--listen-for");
+            hr_argv_add(argv, "server.%" PRIu32 "=%d=%s", sibling + 1, d->n, listener->name);
+            d->fds[d->n++] = listener->fds[sibling];
+        }
+    }
 }
 
 static int make_argv(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
@@ -144,7 +161,10 @@ static int make_argv(const struct hr_spawn *spawn, struct descriptors *d, struct
         hr_argv_add(argv, "%s", spawn->pool);
     }
     int r = add_listeners(spawn, d, argv);
-    return r < 0 ? hr_trace(r) : argv->error;
+    if (r < 0)
+        return hr_trace(r);
+    add_siblings(spawn, d, argv);
+    return argv->error;
 }
 
 struct pipes {

@@ -85,13 +85,16 @@ int hr_server_parts_init(struct hr_server_parts *parts, const struct hr_settings
     return 0;
 }
 
-void hr_server_parts_add(struct hr_server_parts *parts, int fd, const char *name, bool is_admin)
+void hr_server_parts_add(struct hr_server_parts *parts, const struct hr_listener_config *listener)
 {
-    struct hr_listener_config *listener =
-        is_admin ? &parts->admin : &parts->listeners[parts->config.n_listeners++];
-    *listener = (struct hr_listener_config){.fd = fd, .name = name};
-    if (is_admin)
-        parts->config.admin = &parts->admin;
+    parts->listeners[parts->config.n_listeners++] = *listener;
+}
+
+void hr_server_parts_add_admin(struct hr_server_parts *parts,
+                               const struct hr_listener_config *listener)
+{
+    parts->admin = *listener;
+    parts->config.admin = &parts->admin;
 }
 
 void hr_server_parts_fini(struct hr_server_parts *parts)

@@ -20,7 +20,9 @@ struct hr_server_parts {
 HR_MUST_CHECK int hr_server_parts_init(struct hr_server_parts *parts,
                                        const struct hr_settings *settings, const char *label,
                                        size_t n_listeners);
-void hr_server_parts_add(struct hr_server_parts *parts, int fd, const char *name, bool is_admin);
+void hr_server_parts_add(struct hr_server_parts *parts, const struct hr_listener_config *listener);
+void hr_server_parts_add_admin(struct hr_server_parts *parts,
+                               const struct hr_listener_config *listener);
 void hr_server_parts_fini(struct hr_server_parts *parts);
 
 struct hr_worker_parts {

@@ -83,9 +83,14 @@ static int open_server(struct inline_site *site, const struct hr_sockets *listen
     int r = hr_server_parts_init(&site->parts, site->settings, "server.1", listeners->n);
     if (r < 0)
         return hr_trace(r);
-    for (uint32_t i = 0; i < listeners->n; i++)
-        hr_server_parts_add(&site->parts, listeners->items[i].fds[0], listeners->items[i].name,
-                            listeners->items[i].is_admin);
+    for (uint32_t i = 0; i < listeners->n; i++) {
+        const struct hr_socket *socket = &listeners->items[i];
+        const struct hr_listener_config listener = {.fd = socket->fds[0], .name = socket->name};
+        if (socket->is_admin)
+            hr_server_parts_add_admin(&site->parts, &listener);
+        else
+            hr_server_parts_add(&site->parts, &listener);
+    }
     return hr_trace(hr_server_open(site->loop, site->layer, &site->parts.config, &site->server));
 }
 

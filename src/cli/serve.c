@@ -18,6 +18,7 @@
 #include "cli/configs.h"
 #include "cli/exit.h"
 #include "cli/half.h"
+#include "cli/siblings.h"
 #include "cli/sockets.h"
 #include "cli/verbs.h"
 
@@ -26,6 +27,7 @@ struct serving {
     struct hr_half half;
     struct hr_sockets listeners; /* our own, if no supervisor has handed any */
     struct hr_server_parts parts;
+    struct hr_siblings siblings;
     struct hr_layer *layer;
     struct hr_loop *loop;
     struct hr_server *server;
@@ -37,16 +39,34 @@ struct serving {
  */
 
 /* "4=http://127.0.0.1:8000" */
-static int take_listener(struct serving *serving, const char *text, bool is_admin)
+static int read_listener(const char *text, struct hr_listener_config *out)
 {
     struct hr_str rest = hr_str_of(text), number;
     uint64_t fd;
     if (!hr_str_next(&rest, '=', &number) || !hr_str_u64(number, &fd) || fd > INT32_MAX ||
         fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {
-        hr_complain("--listen %s names no descriptor that was handed over", text);
+        hr_complain("%s names no descriptor that was handed over", text);
         return HR_EXIT_USAGE;
     }
-    hr_server_parts_add(&serving->parts, (int)fd, rest.ptr, is_admin);
+    *out = (struct hr_listener_config){.fd = (int)fd, .name = rest.ptr};
+    return 0;
+}
+
+static int take_listener(struct serving *serving, const struct hr_flag *flag)
+{
+    struct hr_listener_config listener;
+    const char *text = flag->value, *of_sibling = strchr(text, '=');
+    bool is_siblings = flag->option == &hr_options[HR_OPT_LISTEN_FOR];
+    int r = read_listener(is_siblings && of_sibling ? of_sibling + 1 : text, &listener);
+    if (r != 0)
+        return r;
+    listener.is_siblings = is_siblings;
+    if (is_siblings)
+        hr_siblings_add(&serving->siblings, text, serving->parts.config.n_listeners);
+    if (flag->option == &hr_options[HR_OPT_LISTEN_ADMIN])
+        hr_server_parts_add_admin(&serving->parts, &listener);
+    else
+        hr_server_parts_add(&serving->parts, &listener);
     return 0;
 }
 
@@ -55,9 +75,10 @@ static int take_listeners(struct serving *serving)
     int r = 0;
     for (uint32_t i = 0; i < serving->args->n_flags && r == 0; i++) {
         const struct hr_flag *flag = &serving->args->flags[i];
-        bool is_admin = flag->option == &hr_options[HR_OPT_LISTEN_ADMIN];
-        if (is_admin || flag->option == &hr_options[HR_OPT_LISTEN])
-            r = take_listener(serving, flag->value, is_admin);
+        if (flag->option == &hr_options[HR_OPT_LISTEN] ||
+            flag->option == &hr_options[HR_OPT_LISTEN_FOR] ||
+            flag->option == &hr_options[HR_OPT_LISTEN_ADMIN])
+            r = take_listener(serving, flag);
     }
     return r;
 }
@@ -73,9 +94,13 @@ static int open_listeners(struct serving *serving)
         return r;
     }
     for (uint32_t i = 0; i < serving->listeners.n; i++) {
-        const struct hr_socket *listener = &serving->listeners.items[i];
-        hr_server_parts_add(&serving->parts, listener->fds[0], listener->name, listener->is_admin);
-        hr_log(HR_EV_LISTEN, "address=%s", listener->name);
+        const struct hr_socket *socket = &serving->listeners.items[i];
+        const struct hr_listener_config listener = {.fd = socket->fds[0], .name = socket->name};
+        if (socket->is_admin)
+            hr_server_parts_add_admin(&serving->parts, &listener);
+        else
+            hr_server_parts_add(&serving->parts, &listener);
+        hr_log(HR_EV_LISTEN, "address=%s", socket->name);
     }
     return 0;
 }
@@ -122,7 +147,9 @@ static int loop_until_drained(struct serving *serving)
         if (!serving->half.is_child) /* a supervisor says so for all */
             hr_log(HR_EV_START, "server=%s pid=%d layer=%s", serving->half.label, (int)getpid(),
                    serving->half.url);
+        hr_siblings_watch(&serving->siblings, serving->loop, serving->layer, serving->server);
         r = hr_loop_run(serving->loop);
+        hr_siblings_unwatch(&serving->siblings);
         hr_signal_close(&serving->interrupt);
     }
     hr_signal_close(&serving->term);

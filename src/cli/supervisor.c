@@ -240,6 +240,16 @@ static void kill_all(struct hr_supervisor *supervisor)
 /* ---- signals ----------------------------------------------------------------------------------
  */
 
+/* Who was ready and died before the next scan did not die at boot. */
+static void look_back(struct hr_supervisor *supervisor, struct hr_proc *proc)
+{
+    struct hr_member member;
+    for (uint32_t slot = 0; hr_layer_member(supervisor->layer, slot, &member); slot++)
+        if (member.pid == proc->pid && (member.flags & HR_MEMBER_READY) &&
+            proc->state == HR_PROC_BOOTING)
+            hr_seat_on_ready(proc);
+}
+
 /* As process 1 of a container we also inherit orphans: they are only reaped. */
 static void on_child(struct hr_supervisor *supervisor)
 {
@@ -247,18 +257,22 @@ static void on_child(struct hr_supervisor *supervisor)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct hr_proc *proc = find_proc(supervisor, pid);
-        if (proc)
-            hr_seat_on_exit(supervisor, proc, status);
+        if (!proc)
+            continue;
+        look_back(supervisor, proc);
+        hr_seat_on_exit(supervisor, proc, status);
     }
     stop_on(supervisor);
 }
 
 static void on_interrupt(struct hr_supervisor *supervisor)
 {
-    if (supervisor->was_interrupted)
-        kill_all(supervisor);
-    supervisor->was_interrupted = true;
     hr_supervisor_stop(supervisor, HR_EXIT_OK);
+    if (supervisor->was_interrupted) {
+        empty_crews(supervisor, false);
+        kill_all(supervisor);
+    }
+    supervisor->was_interrupted = true;
 }
 
 static void reopen_logs(struct hr_supervisor *supervisor)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/log.h"
 #include "server/private.h"
 
@@ -31,8 +32,18 @@ static void listeners_want(struct hr_server *server, bool is_paused)
         return;
     all->is_paused = is_paused;
     for (uint32_t i = 0; i < all->n; i++)
-        if (all->rows[i].is_open && !all->rows[i].is_admin)
+        if (all->rows[i].is_open && !all->rows[i].is_admin && !all->rows[i].is_away)
             hr_io_want(&all->rows[i].io, is_paused ? 0u : (unsigned)HR_IO_READ);
+}
+
+void hr_server_adopt(struct hr_server *server, size_t listener, bool is_adopted)
+{
+    hr_assert(listener < server->config.n_listeners);
+    struct hr_listener *row = &server->listeners.rows[listener];
+    row->is_away = !is_adopted;
+    if (row->is_open)
+        hr_io_want(&row->io,
+                   row->is_away || server->listeners.is_paused ? 0u : (unsigned)HR_IO_READ);
 }
 
 static bool is_at_limit(const struct hr_server *server)
@@ -139,8 +150,9 @@ static int listener_open(struct hr_server *server, struct hr_listener *listener,
     if (r < 0)
         return hr_trace(r);
     listener->is_open = true;
+    listener->is_away = config->is_siblings;
     hr_server_ref(server);
-    hr_io_want(&listener->io, HR_IO_READ);
+    hr_io_want(&listener->io, listener->is_away ? 0u : (unsigned)HR_IO_READ);
     return 0;
 }
 

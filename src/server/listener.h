@@ -23,6 +23,7 @@ struct hr_listener {
     int fd;
     bool is_admin;
     bool is_open;     /* io is */
+    bool is_away;     /* a sibling's, who is there: it accepts */
     bool is_wildcard; /* bound to every address: a connection knows better where it came in */
     struct hr_peer local;
 };

@@ -36,6 +36,7 @@ struct hr_server;
 struct hr_listener_config {
     int fd;
     const char *name; /* for people: "http://127.0.0.1:8000", "unix:/run/site/http.sock" */
+    bool is_siblings; /* another server's: nothing is accepted before hr_server_adopt() */
 };
 
 enum hr_origins {
@@ -103,6 +104,10 @@ struct hr_server_config {
  * route's directory cannot be opened; logged). */
 HR_MUST_CHECK int hr_server_open(struct hr_loop *loop, struct hr_layer *layer,
                                  const struct hr_server_config *config, struct hr_server **out);
+
+/* Begins or ceases to accept on a sibling's listener, by its number in the
+ * config: for as long as that server is not there, nobody else would. */
+void hr_server_adopt(struct hr_server *server, size_t listener, bool is_adopted);
 
 /* Stops accepting, lets requests end, closes idle connections at once and
  * WebSockets with 1001, spread evenly over `limit`; what is left at the limit
