@@ -363,7 +363,8 @@ static void source_note_take(struct hr_source *source, const struct hr_msg *msg)
     hr_time now = hr_server_now(source->server);
     bool is_likely = taken_at > source->sent_at - HR_SECOND && taken_at < now + HR_SECOND;
     if (taken_at > 0 && is_likely && slot >= 0 && slot < UINT32_MAX) {
-        source->taken_at = taken_at;
+        /* Takers read a coarse clock, by which they may have been there before it was sent. */
+        source->taken_at = taken_at > source->sent_at ? taken_at : source->sent_at;
         source->holder = (uint32_t)slot + 1;
         return;
     }

@@ -119,6 +119,7 @@ struct hr_ctx *hr_ctx_new(struct hr_worker *worker, const struct hr_delivery *de
     ctx->reply = delivery->reply;
     ctx->seq = hr_addr_is_set(&delivery->reply) ? delivery->seq : 0;
     ctx->lease = delivery->lease;
+    ctx->taken_at = delivery->taken_at;
     ctx->answer = ctx->kind == HR_CTX_RECEIVE      ? HR_ANSWER_STARTED
                   : ctx->kind == HR_CTX_DISCONNECT ? HR_ANSWER_GIVEN
                                                    : HR_ANSWER_NONE;
@@ -177,13 +178,22 @@ struct done_args {
     struct hr_str state; /* encoded; empty: unchanged */
 };
 
+void hr_ctx_pack_take(const struct hr_ctx *ctx, struct hr_pack *pack)
+{
+    hr_pack_cstr(pack, "taken_at");
+    hr_pack_int(pack, ctx->taken_at);
+    hr_pack_cstr(pack, "slot");
+    hr_pack_int(pack, hr_layer_slot(ctx->worker->layer));
+}
+
 static void done_encode(struct hr_pack *pack, const void *arg)
 {
     const struct done_args *done = arg;
     bool is_handed_on = done->ctx->answer == HR_ANSWER_HANDED_ON;
 
-    hr_pack_map(pack, 2u + (done->state.len > 0) + (is_handed_on ? 2u : 0u));
+    hr_pack_map(pack, 2u + HR_CTX_TAKE_PAIRS + (done->state.len > 0) + (is_handed_on ? 2u : 0u));
     hr_pack_type(pack, HR_MSG_TYPE_EVENT_DONE);
+    hr_ctx_pack_take(done->ctx, pack);
     hr_pack_cstr(pack, "seq");
     hr_pack_int(pack, done->ctx->seq);
     if (done->state.len > 0) {

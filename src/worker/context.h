@@ -88,6 +88,7 @@ struct hr_ctx {
     struct hr_str path;
     struct hr_addr reply;
     struct hr_lease lease;
+    hr_time taken_at;
     struct hr_str reply_text; /* of `reply`, made when asked for */
 
     /* Its life. */
@@ -132,6 +133,11 @@ struct hr_ctx {
  * It starts with one keep, its deliverer's. NULL when out of memory. An event
  * that is not a valid message has HR_ERR_MESSAGE as its error. */
 struct hr_ctx *hr_ctx_new(struct hr_worker *worker, const struct hr_delivery *delivery);
+
+/* Two pairs for a message to a server: when its event was taken, and by whom.
+ * Access log, metrics and status tell waiting from work by them. */
+enum { HR_CTX_TAKE_PAIRS = 2 };
+void hr_ctx_pack_take(const struct hr_ctx *ctx, struct hr_pack *pack);
 
 /* Gives one keep back; the last one ends the event. */
 void hr_ctx_release(struct hr_ctx *ctx);

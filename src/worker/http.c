@@ -23,7 +23,7 @@
 enum {
     HEADERS_MAX = 64,
     HEADER_ROOM = 16, /* what MessagePack adds to one header */
-    HEAD_ROOM = 128,  /* of a start's keys and numbers */
+    HEAD_ROOM = 192,  /* of a start's keys and numbers */
     PIECE_ROOM = 64,  /* the same of a piece of body */
     VALUE_MAX = 8 << 10,
 };
@@ -124,8 +124,9 @@ static void start_encode(struct hr_pack *pack, const void *arg)
     const struct start_args *start = arg;
     bool has_type = start->content_type.len > 0, has_length = start->length.len > 0;
 
-    hr_pack_map(pack, 3u + start->has_body + (start->to.len > 0));
+    hr_pack_map(pack, 3u + HR_CTX_TAKE_PAIRS + start->has_body + (start->to.len > 0));
     hr_pack_type(pack, start->type);
+    hr_ctx_pack_take(start->ctx, pack);
     hr_pack_cstr(pack, "status");
     hr_pack_int(pack, start->status);
     hr_pack_cstr(pack, "headers");
@@ -402,7 +403,8 @@ static int http_hand_on(struct hr_ctx *ctx, struct hr_str channel, const struct 
 {
     if (!http_is_answerable(ctx) || ctx->seq == 0 || ctx->answer != HR_ANSWER_NONE)
         return hr_raise(HR_ERR_STATE);
-    struct hr_send_options options = {.reply = ctx->reply, .seq = ctx->seq};
+    /* The hand-on's own timeout ends it; expired unread, nobody would tell the client. */
+    struct hr_send_options options = {.reply = ctx->reply, .seq = ctx->seq, .expires_in = HR_NEVER};
     int r = hr_message_send(ctx, channel, pack, &options);
     if (r == 0)
         ctx->answer = HR_ANSWER_HANDED_ON;
