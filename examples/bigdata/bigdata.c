@@ -268,7 +268,7 @@ static int report(struct hr_ctx *ctx, const struct hr_msg *request)
     hr_pack_str(&msg, run.ptr, run.len);
     hr_pack_cstr(&msg, "gzip");
     hr_pack_bool(&msg, memmem(accepts.ptr, accepts.len, "gzip", 4) != NULL);
-    return hr_http_hand_on(ctx, "bigdata.process", &msg, REPORT_SECONDS * INT64_C(1000000000));
+    return hr_http_hand_on(ctx, "bigdata.process", &msg, REPORT_SECONDS * HR_SECOND);
 }
 
 static int watch(struct hr_ctx *ctx, const struct hr_msg *connect)

@@ -18,6 +18,9 @@
 /* Nanoseconds: a point of CLOCK_MONOTONIC, or a span. */
 typedef int64_t hr_time;
 #define HR_NEVER INT64_MAX
+#define HR_US ((hr_time)1000)
+#define HR_MS ((hr_time)1000000)
+#define HR_SECOND ((hr_time)1000000000)
 
 /* A span of characters or bytes, not NUL-terminated. ptr may be NULL when len is 0. */
 struct hr_str {

@@ -10,10 +10,6 @@
 
 #include <headrace/types.h>
 
-#define HR_US ((hr_time)1000)
-#define HR_MS ((hr_time)1000000)
-#define HR_SECOND ((hr_time)1000000000)
-
 hr_time hr_time_now(void);        /* CLOCK_MONOTONIC */
 hr_time hr_time_now_coarse(void); /* CLOCK_MONOTONIC_COARSE: 4 ms steps, a quarter of the cost */
 hr_time hr_time_wall(void);       /* CLOCK_REALTIME */

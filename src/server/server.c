@@ -9,11 +9,14 @@
  *   body_timeout              the same, in bodies      408
  *   keep_alive                idle sockets             closed
  *   write_timeout             clients that never read  cut
- *   window                    slow readers             streams wait for credit, direct sends are
- * FULL, broadcasts are counted for that socket max_unsent                many slow readers        a
- * slow client's stream is cut; as above for others HR_CONN_MAX_INPUT         clients that send
- * ahead  not read MAX_ROUNDS, BATCH,        one busy client          the others have their turn
- * first HR_OUT_SHARE max_connections           descriptors, memory      accepting pauses
+ *   window                    slow readers             streams wait for credit, direct sends
+ *                                                      are FULL, broadcasts are counted
+ *   max_unsent                many slow readers        a slow client's stream is cut; as above
+ *                                                      for others
+ *   HR_CONN_MAX_INPUT         clients that send ahead  not read
+ *   MAX_ROUNDS, BATCH,        one busy client          the others have their turn first
+ *   HR_OUT_SHARE
+ *   max_connections           descriptors, memory      accepting pauses
  *   max_message               memory per socket        1009
  *   max_queued                events no worker takes   the socket is not read
  *   n_departed                departed sockets' last   given up, oldest first, counted: limit
