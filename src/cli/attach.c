@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "cli/exit.h"
 #include "cli/settings_load.h"
+#include "cli/sites.h"
 
 void hr_complain(const char *format, ...)
 {
@@ -102,7 +103,7 @@ int hr_attach(const struct hr_settings *settings, const char *url,
         return 0;
     hr_complain("%s", hr_layer_open_error());
     if (r == HR_ERR_UNAVAILABLE) {
-        hr_layerpath_list(others, sizeof others);
+        hr_sites_list(others, sizeof others);
         fprintf(stderr, "%s\n", others);
     }
     return HR_EXIT_LAYER;

@@ -10,7 +10,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -19,7 +18,6 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "cli/units.h"
 
 enum { PLACE_MAX = HR_LAYER_URL_MAX - 16, N_PLACES = 4 };
 
@@ -90,7 +88,7 @@ static bool can_be_written(const struct place *place)
     return (mkdir(place->path, 0700) == 0 || errno == EEXIST) && is_usable(place->path);
 }
 
-static bool holds_arena(const char *path)
+bool hr_layerpath_holds_arena(const char *path)
 {
     bool found = false;
     DIR *entries = opendir(path);
@@ -140,8 +138,9 @@ int hr_layerpath_choose(const struct hr_settings *settings, enum hr_layer_purpos
     const struct place *chosen = NULL;
     list_places(settings->headrace.name, places);
     for (int i = 0; i < N_PLACES && !chosen; i++)
-        if (purpose == HR_LAYER_TO_MAKE ? can_be_written(&places[i])
-                                        : is_usable(places[i].path) && holds_arena(places[i].path))
+        if (purpose == HR_LAYER_TO_MAKE
+                ? can_be_written(&places[i])
+                : is_usable(places[i].path) && hr_layerpath_holds_arena(places[i].path))
             chosen = &places[i];
     if (!chosen && purpose == HR_LAYER_TO_FIND)
         chosen = first_to_try(places);
@@ -160,119 +159,19 @@ const char *hr_layerpath_directory(const char *url)
     return strncmp(url, "ipc:", 4) == 0 ? url + 4 : NULL;
 }
 
-/* ---- what runs here */
+/* ---- root ---------------------------------------------------------------------------------------
+ */
 
-struct listing {
-    char *out;
-    size_t size, len;
-    uint32_t n;
-    char first_user[32];
-    char first_path[PLACE_MAX];
-};
-
-/* The user's name; false, with "uid N", when there is no such user. */
-static bool user_of(uid_t uid, char out[32])
+bool hr_layerpath_user(uid_t uid, char out[HR_USER_MAX])
 {
     char text[1024];
     struct passwd entry, *found = NULL;
     if (getpwuid_r(uid, &entry, text, sizeof text, &found) == 0 && found) {
-        hr_str_copy(out, 32, hr_str_of(found->pw_name));
+        hr_str_copy(out, HR_USER_MAX, hr_str_of(found->pw_name));
         return true;
     }
-    snprintf(out, 32, "uid %lu", (unsigned long)uid);
+    snprintf(out, HR_USER_MAX, "uid %lu", (unsigned long)uid);
     return false;
-}
-
-/* ", 41 d" since the directory was made; empty where the file system does not say. */
-static void age_of(const char *path, char out[HR_UNITS_TEXT_MAX + 2])
-{
-    struct statx st;
-    char text[HR_UNITS_TEXT_MAX];
-    out[0] = '\0';
-    if (statx(AT_FDCWD, path, 0, STATX_BTIME, &st) < 0 || !(st.stx_mask & STATX_BTIME))
-        return;
-    hr_time age = hr_time_wall() - st.stx_btime.tv_sec * HR_SECOND;
-    hr_units_about_duration(age > 0 ? age : 0, text);
-    snprintf(out, HR_UNITS_TEXT_MAX + 2, ", %s", text);
-}
-
-/* Adds `path` if a layer is there, or if we may not look and so must believe it. */
-static void list_site(struct listing *list, const char *path)
-{
-    struct stat st;
-    char user[32], age[HR_UNITS_TEXT_MAX + 2];
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-        return;
-    if (access(path, R_OK) == 0 && !holds_arena(path))
-        return;
-    user_of(st.st_uid, user);
-    age_of(path, age);
-    if (list->n++ == 0) {
-        hr_str_copy(list->first_user, sizeof list->first_user, hr_str_of(user));
-        hr_str_copy(list->first_path, sizeof list->first_path, hr_str_of(path));
-    }
-    int n = snprintf(list->out + list->len, list->size - list->len, "%s%s (user %s%s)",
-                     list->n == 1 ? "  Running here: " : ", ", path, user, age);
-    if (n > 0 && (size_t)n < list->size - list->len)
-        list->len += (size_t)n;
-}
-
-static void list_sites_in(struct listing *list, const char *parent)
-{
-    DIR *entries = opendir(parent);
-    if (!entries)
-        return;
-    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
-        char path[PLACE_MAX];
-        int n = snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
-        if (entry->d_name[0] != '.' && n > 0 && (size_t)n < sizeof path)
-            list_site(list, path);
-    }
-    closedir(entries);
-}
-
-/* The prefix and a uid. */
-static bool is_users(const char *name, const char *prefix)
-{
-    struct hr_str text = hr_str_of(name), head = hr_str_of(prefix);
-    uint64_t uid;
-    return hr_str_starts(text, head) &&
-           hr_str_u64((struct hr_str){text.ptr + head.len, text.len - head.len}, &uid);
-}
-
-/* Lists PARENT/PREFIX-UID/REST for every user. */
-static void list_sites_of_users(struct listing *list, const char *parent, const char *prefix,
-                                const char *rest)
-{
-    DIR *entries = opendir(parent);
-    if (!entries)
-        return;
-    for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
-        char path[PLACE_MAX];
-        int n = snprintf(path, sizeof path, "%s/%s%s", parent, entry->d_name, rest);
-        if (is_users(entry->d_name, prefix) && n > 0 && (size_t)n < sizeof path)
-            list_sites_in(list, path);
-    }
-    closedir(entries);
-}
-
-void hr_layerpath_list(char *out, size_t size)
-{
-    struct listing list = {.out = out, .size = size};
-    out[0] = '\0';
-    list_sites_in(&list, "/run/headrace");
-    list_sites_of_users(&list, "/run/user", "", "/headrace");
-    list_sites_of_users(&list, "/dev/shm", "headrace-", "");
-    if (list.n == 0) {
-        snprintf(out, size, "  None runs on this host. Start one: headrace run ./app.so");
-        return;
-    }
-    char us[32];
-    user_of(geteuid(), us);
-    bool is_ours = strcmp(us, list.first_user) == 0;
-    snprintf(out + list.len, size - list.len, ". Run this %s%s%sHEADRACE_LAYER=ipc:%s.",
-             is_ours ? "with " : "as ", is_ours ? "" : list.first_user, is_ours ? "" : " with ",
-             list.first_path);
 }
 
 int hr_layerpath_become_owner(const char *url)
@@ -281,8 +180,8 @@ int hr_layerpath_become_owner(const char *url)
     const char *directory = hr_layerpath_directory(url);
     if (geteuid() != 0 || !directory || stat(directory, &st) < 0 || st.st_uid == 0)
         return 0;
-    char user[32];
-    bool has_name = user_of(st.st_uid, user);
+    char user[HR_USER_MAX];
+    bool has_name = hr_layerpath_user(st.st_uid, user);
     if ((has_name ? initgroups(user, st.st_gid) : setgroups(0, NULL)) < 0 ||
         setresgid(st.st_gid, st.st_gid, st.st_gid) < 0 ||
         setresuid(st.st_uid, st.st_uid, st.st_uid) < 0)

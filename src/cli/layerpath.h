@@ -1,4 +1,4 @@
-/* layerpath.h - where the channel layer is, and which others there are on this host.
+/* layerpath.h - where the channel layer is.
  *
  * What `layer` says goes; else the layer of the site's name is in the first
  * that can be written of
@@ -10,6 +10,8 @@
  */
 #ifndef HR_CLI_LAYERPATH_H
 #define HR_CLI_LAYERPATH_H
+
+#include <sys/types.h>
 
 #include "cli/settings.h"
 
@@ -30,9 +32,12 @@ HR_MUST_CHECK int hr_layerpath_choose(const struct hr_settings *settings,
 /* The directory behind an ipc: URL; NULL for every other. */
 const char *hr_layerpath_directory(const char *url);
 
-/* Says which layers are on this host and how to reach one, in lines indented
- * by two, for the end of an error message. */
-void hr_layerpath_list(char *out, size_t size);
+/* Is there an arena in this directory, of whatever version? False when we may not look. */
+bool hr_layerpath_holds_arena(const char *path);
+
+/* A user's name; false, and "uid N", when there is no such user. */
+enum { HR_USER_MAX = 33 };
+bool hr_layerpath_user(uid_t uid, char out[HR_USER_MAX]);
 
 /* Root becomes the owner of the layer's directory, if it is there: what root
  * left in it would shut the owner out. Returns 0 or HR_ERR_SYS. */
