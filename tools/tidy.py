@@ -2,7 +2,7 @@
 """tidy.py - clang-tidy over what build/compile_commands.json compiles of ours, on every core.
 
 A file that was clean is not looked at again until it, a header of ours that it reaches, its flags or
-.clang-tidy change: .cache/tidy holds an empty file for each such state.
+a .clang-tidy that holds for it change: .cache/tidy holds an empty file for each such state.
 
 usage: tools/tidy.py CLANG_TIDY [FILE...]
 """
@@ -42,8 +42,8 @@ def reached(path):
 
 def state_of(path, command, tidy):
     digest = hashlib.sha256(f"{tidy} {EXTRA} {command}".encode())
-    digest.update((ROOT / ".clang-tidy").read_bytes())
-    for file in reached(path):
+    configs = [d / ".clang-tidy" for d in path.parents if (ROOT / d / ".clang-tidy").exists()]
+    for file in reached(path) + configs:
         digest.update((ROOT / file).read_bytes())
     return CACHE / digest.hexdigest()
 
