@@ -31,7 +31,8 @@ int hr_complain_of_settings(const struct hr_diag *diag, int error)
     return diag->is_usage ? HR_EXIT_USAGE : HR_EXIT_SETTINGS;
 }
 
-void hr_attach_geometry(const struct hr_settings *settings, struct hr_geometry *out)
+/* The geometry that [layer] describes. */
+static void geometry_of(const struct hr_settings *settings, struct hr_geometry *out)
 {
     const struct hr_settings_layer *layer = &settings->layer;
     *out = (struct hr_geometry){
@@ -91,7 +92,7 @@ int hr_attach(const struct hr_settings *settings, const char *url,
     struct hr_layer_options complete = *options;
     char others[2048];
 
-    hr_attach_geometry(settings, &geometry);
+    geometry_of(settings, &geometry);
     complete.geometry = &geometry;
     int r = hr_layerpath_become_owner(url);
     if (r < 0) {

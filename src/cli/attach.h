@@ -13,9 +13,6 @@ void hr_complain(const char *format, ...) HR_PRINTF(1, 2);
 /* Prints what is wrong with the settings; gives the exit code, 1 or 2. */
 int hr_complain_of_settings(const struct hr_diag *diag, int error);
 
-/* The geometry that [layer] describes. */
-void hr_attach_geometry(const struct hr_settings *settings, struct hr_geometry *out);
-
 /* Opens the layer at `url` with these settings. Returns 0 or the exit code 6,
  * with the complaint printed. */
 HR_MUST_CHECK int hr_attach(const struct hr_settings *settings, const char *url,

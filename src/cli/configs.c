@@ -123,6 +123,7 @@ static int list_others(struct hr_worker_parts *parts, const struct hr_settings *
     return 0;
 }
 
+/* A zeroed field of the config means its default: a drain of 0s is said as a nanosecond. */
 int hr_worker_parts_init(struct hr_worker_parts *parts, const struct hr_settings *settings,
                          const struct hr_settings_pool *pool, const char *label,
                          const char *layer_url)
@@ -139,7 +140,7 @@ int hr_worker_parts_init(struct hr_worker_parts *parts, const struct hr_settings
                                           .timeout = pool->timeout,
                                           .event_timeout = pool->event_timeout,
                                           .queue_timeout = pool->queue_timeout,
-                                          .drain = pool->drain,
+                                          .drain = pool->drain > 0 ? pool->drain : 1,
                                           .retry = pool->retry,
                                           .on_crash = pool->on_crash,
                                           .max_kept = pool->max_kept,

@@ -7,10 +7,21 @@
 
 enum { FLAG_WIDTH = 34, TEXT_WIDTH = 62, PAGE_WIDTH = 96 };
 
+/* The manual's backticks are for the reference; a terminal does without. */
+static struct hr_str without_backticks(const char *text, char *out, size_t size)
+{
+    size_t len = 0;
+    for (; *text && len < size; text++)
+        if (*text != '`')
+            out[len++] = *text;
+    return (struct hr_str){out, len};
+}
+
 /* Prints text in lines of at most `width`, all but the first indented. */
 static void print_wrapped(const char *text, int indent, size_t width)
 {
-    struct hr_str rest = hr_str_of(text);
+    char plain[1024];
+    struct hr_str rest = without_backticks(text, plain, sizeof plain);
     while (rest.len > 0) {
         struct hr_str line = rest;
         if (line.len > width) {
@@ -69,7 +80,7 @@ static const char *argument_of(const struct hr_setting *row)
         return "WORD";
     case HR_SETTING_TYPE_TEXT:
     case HR_SETTING_TYPE_LIST:
-        return "TEXT";
+        return row->unit;
     }
     return NULL;
 }

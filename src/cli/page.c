@@ -16,7 +16,7 @@ struct style {
     const char *bold, *dim, *plain;
 };
 
-bool hr_page_has_colour(void)
+static bool has_colour(void)
 {
     const char *no = getenv("NO_COLOR"); /* no-color.org: set and not empty */
     return isatty(STDOUT_FILENO) && !(no && no[0]);
@@ -24,7 +24,7 @@ bool hr_page_has_colour(void)
 
 static struct style choose_style(void)
 {
-    if (!hr_page_has_colour())
+    if (!has_colour())
         return (struct style){"", "", ""};
     return (struct style){"\033[1m", "\033[2m", "\033[0m"};
 }

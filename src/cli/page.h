@@ -18,7 +18,4 @@ struct hr_page {
 /* Prints it to standard output, aligned; in colour on a terminal, unless NO_COLOR is set. */
 void hr_page_print(const struct hr_page *page);
 
-/* Is standard output a terminal that wants colour? */
-bool hr_page_has_colour(void);
-
 #endif /* HR_CLI_PAGE_H */

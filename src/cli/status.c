@@ -197,7 +197,7 @@ static void read_figures(struct hr_status *status, struct hr_layer *layer)
     hr_figures_of_connections(layer, &status->connections);
 }
 
-void hr_status_read(struct hr_layer *layer, const char *url, struct hr_status *out)
+static void status_read(struct hr_layer *layer, const char *url, struct hr_status *out)
 {
     *out = (struct hr_status){.url = url};
     hr_layer_arena_stats(layer, &out->arena);
@@ -219,7 +219,7 @@ int hr_verb_status(const struct hr_args *args)
     int code = hr_visit_begin(args, HR_ROLE_OBSERVER, &visit);
     struct hr_status *status = code == 0 ? hr_alloc(sizeof *status) : NULL;
     if (status) {
-        hr_status_read(visit.layer, visit.url, status);
+        status_read(visit.layer, visit.url, status);
         if (hr_args_option(args, HR_OPT_JSON))
             hr_status_print_json(status, visit.layer, is_all);
         else

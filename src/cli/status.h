@@ -39,9 +39,6 @@ struct hr_status {
     uint32_t n_pools;
 };
 
-/* Reads everything from the layer, which may be opened as an observer. */
-void hr_status_read(struct hr_layer *layer, const char *url, struct hr_status *out);
-
 /* Prints it; `is_all`: every channel and every process too. */
 void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer, bool is_all);
 void hr_status_print_json(const struct hr_status *status, struct hr_layer *layer, bool is_all);

@@ -111,23 +111,6 @@ static void on_up(struct hr_supervisor *supervisor)
     hr_control_report(supervisor);
 }
 
-void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr_proc *proc,
-                               int wait_status)
-{
-    char how[64];
-    if (supervisor->state != HR_SUPERVISOR_STARTING)
-        return;
-    if (supervisor->is_watching && proc->pool[0])
-        return; /* its author will save a better one */
-    hr_exit_format(wait_status, false, how, sizeof how);
-    const char *why = proc->boot_text[0]    ? proc->boot_text
-                      : proc->crash_text[0] ? proc->crash_text
-                                            : how;
-    hr_complain("%s did not start: %s", proc->label, why);
-    int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : HR_EXIT_APP_FAILED;
-    hr_supervisor_stop(supervisor, code ? code : HR_EXIT_APP_FAILED);
-}
-
 /* ---- the layer's table of members
  * ---------------------------------------------------------------- */
 
@@ -218,7 +201,7 @@ static void stop_on(struct hr_supervisor *supervisor)
     }
 }
 
-void hr_supervisor_stop(struct hr_supervisor *supervisor, int exit_code)
+static void begin_stop(struct hr_supervisor *supervisor, int exit_code)
 {
     if (hr_supervisor_is_stopping(supervisor))
         return;
@@ -229,6 +212,23 @@ void hr_supervisor_stop(struct hr_supervisor *supervisor, int exit_code)
     hr_roll_abort(supervisor);
     empty_crews(supervisor, true);
     stop_on(supervisor);
+}
+
+void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr_proc *proc,
+                               int wait_status)
+{
+    char how[64];
+    if (supervisor->state != HR_SUPERVISOR_STARTING)
+        return;
+    if (supervisor->is_watching && proc->pool[0])
+        return; /* its author will save a better one */
+    hr_exit_format(wait_status, false, how, sizeof how);
+    const char *why = proc->boot_text[0]    ? proc->boot_text
+                      : proc->crash_text[0] ? proc->crash_text
+                                            : how;
+    hr_complain("%s did not start: %s", proc->label, why);
+    int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : HR_EXIT_APP_FAILED;
+    begin_stop(supervisor, code ? code : HR_EXIT_APP_FAILED);
 }
 
 static void kill_all(struct hr_supervisor *supervisor)
@@ -267,7 +267,7 @@ static void on_child(struct hr_supervisor *supervisor)
 
 static void on_interrupt(struct hr_supervisor *supervisor)
 {
-    hr_supervisor_stop(supervisor, HR_EXIT_OK);
+    begin_stop(supervisor, HR_EXIT_OK);
     if (supervisor->was_interrupted) {
         empty_crews(supervisor, false);
         kill_all(supervisor);
@@ -292,7 +292,7 @@ static void on_signal(struct hr_signal *signal, int number)
         on_child(the_supervisor);
         break;
     case SIGTERM:
-        hr_supervisor_stop(the_supervisor, HR_EXIT_OK);
+        begin_stop(the_supervisor, HR_EXIT_OK);
         break;
     case SIGINT:
         on_interrupt(the_supervisor);
@@ -396,7 +396,6 @@ int hr_supervisor_run(struct hr_supervisor *supervisor)
     char text[256];
     hr_list_init(&supervisor->crews);
     hr_list_init(&supervisor->procs);
-    supervisor->started_at = hr_time_now();
     int r = hr_loop_new(&supervisor->loop);
     if (r == 0) {
         r = start_all(supervisor);

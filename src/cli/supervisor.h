@@ -108,7 +108,6 @@ struct hr_supervisor {
     enum hr_supervisor_state state;
     int exit_code;
     bool was_interrupted;
-    hr_time started_at;
     struct hr_list crews, procs;
     struct hr_roll roll;
     struct hr_watch watch;
@@ -126,7 +125,6 @@ struct hr_supervisor {
 HR_MUST_CHECK int hr_supervisor_run(struct hr_supervisor *supervisor);
 
 /* ---- supervisor.c, for its parts */
-void hr_supervisor_stop(struct hr_supervisor *supervisor, int exit_code);
 bool hr_supervisor_is_stopping(const struct hr_supervisor *supervisor);
 /* Nothing is logged about a start that goes well on a terminal: the page says it. */
 bool hr_supervisor_is_quiet(const struct hr_supervisor *supervisor);
