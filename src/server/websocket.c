@@ -208,8 +208,6 @@ static size_t ws_on_data(struct hr_conn *conn, uint8_t *data, size_t len)
     struct hr_websocket *ws = conn->part;
     struct hr_ws_result result;
     size_t used = 0;
-    ws->heard_at = hr_server_now(ws->source.server);
-    ws->is_pinged = false;
     while (ws->state != HR_WEBSOCKET_OPEN || !hr_ws_queue_is_full(ws)) {
         int event = hr_ws_feed(&ws->engine, data + used, len - used, &result);
         used += result.n_used;
@@ -217,6 +215,10 @@ static size_t ws_on_data(struct hr_conn *conn, uint8_t *data, size_t len)
             return len; /* nothing after a close means anything */
         if (event == HR_WS_MORE)
             break;
+    }
+    if (used > 0) {
+        ws->heard_at = hr_server_now(ws->source.server);
+        ws->is_pinged = false;
     }
     return used;
 }

@@ -2,7 +2,7 @@
 #include "harness.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,6 +16,27 @@
 #include "base/alloc.h"
 
 /* ---- the world */
+
+static bool is_on_ipc;
+
+void worlds_on_ipc(void)
+{
+    is_on_ipc = true;
+}
+
+static void remove_arena(const char *path)
+{
+    char name[sizeof((struct dirent *)NULL)->d_name + 64];
+    DIR *dir = path[0] ? opendir(path) : NULL;
+    if (!dir)
+        return;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+        unlink(name);
+    }
+    closedir(dir);
+    rmdir(path);
+}
 
 static int listen_on_loopback(uint16_t *port)
 {
@@ -55,7 +76,12 @@ static struct world *world_make(const struct hr_server_config *config, bool is_u
 {
     static int number;
     struct world *w = calloc(1, sizeof *w);
-    snprintf(w->url, sizeof w->url, "memory:server-test-%d", number++);
+    if (is_on_ipc)
+        assert_non_null(mkdtemp(strcpy(w->dir, "/dev/shm/headrace-test-XXXXXX")));
+    if (is_on_ipc)
+        snprintf(w->url, sizeof w->url, "ipc:%s", w->dir);
+    else
+        snprintf(w->url, sizeof w->url, "memory:server-test-%d", number++);
     assert_int_equal(hr_loop_new(&w->loop), 0);
     w->layer = open_layer(w, HR_ROLE_SERVER, "server.1");
     if (config)
@@ -102,6 +128,7 @@ void world_free(struct world *w)
     hr_loop_free(w->loop);
     close(w->listener.fd);
     close(w->admin.fd);
+    remove_arena(w->dir);
     free(w);
 }
 

@@ -48,7 +48,7 @@ struct world {
     struct hr_server *server;
     struct hr_server_config config;
     struct hr_listener_config listener, admin;
-    char url[64];
+    char url[64], dir[32];
     uint16_t port, admin_port; /* port 0: a unix socket */
     struct client clients[MAX_CLIENTS];
     struct sockaddr_un path;
@@ -57,6 +57,9 @@ struct world {
     int n_idle; /* turns in which nothing moved */
     bool is_drained;
 };
+
+/* All worlds from here on have an arena of shared memory instead of the memory layer. */
+void worlds_on_ipc(void);
 
 /* `config` may be NULL; listeners are added to it. The worker listens to the
  * four channels of pool "web", whose record takes everything on every path. */

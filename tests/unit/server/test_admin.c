@@ -36,6 +36,30 @@ static void serve(struct world *w, struct client *c, int status)
     client_answer(w, c, "GET", &answer);
 }
 
+/* A worker whose clock is not ours: what it says of times is not believed. */
+static void serve_with_nonsense(struct world *w, struct client *c)
+{
+    uint8_t data[128];
+    struct hr_pack pack;
+    client_say(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    worker_take(w, w->worker, "http.request.web", &event);
+    hr_pack_init(&pack, data, sizeof data);
+    hr_pack_map(&pack, 5);
+    hr_pack_type(&pack, HR_MSG_TYPE_HTTP_RESPONSE_START);
+    hr_pack_cstr(&pack, "status");
+    hr_pack_int(&pack, 204);
+    hr_pack_cstr(&pack, "body");
+    hr_pack_bytes(&pack, NULL, 0);
+    hr_pack_cstr(&pack, "taken_at");
+    hr_pack_int(&pack, INT64_MAX);
+    hr_pack_cstr(&pack, "slot");
+    hr_pack_int(&pack, 1);
+    assert_int_equal(reply_raw(w->worker, &event, data, hr_pack_len(&pack)), 0);
+    worker_ack(w->worker, &event);
+    client_answer(w, c, "GET", &answer);
+    assert_int_equal(answer.status, 204);
+}
+
 static void metrics_have_the_names_that_are_promised(void **state)
 {
     struct world *w = world_new(NULL);
@@ -44,6 +68,7 @@ static void metrics_have_the_names_that_are_promised(void **state)
     serve(w, c, 200);
     serve(w, c, 200);
     serve(w, c, 404);
+    serve_with_nonsense(w, c);
     ws_open(w, s, &event);
     ws_say(s, "x");
     worker_take(w, w->worker, "websocket.receive.web", &event);

@@ -229,6 +229,29 @@ static void a_full_channel_keeps_the_event_and_tries_again(void **state)
     world_free(w);
 }
 
+static void a_completion_makes_room_at_once(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct hr_channel_policy policy = {.pattern = "websocket.receive.*", .max_messages = 1};
+    struct client *c[2];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        c[i] = client_new(w);
+        ws_open(w, c[i], &event);
+    }
+    assert_int_equal(hr_layer_set_policies(w->layer, &policy, 1), 0);
+    for (int i = 0; i < 2; i++) {
+        ws_say(c[i], "x");
+        world_settle(w);
+    }
+    worker_take(w, w->worker, "websocket.receive.web", &event);
+    assert_int_equal(reply_done(w->worker, &event, event.d.seq, NULL, NULL), 0);
+    for (int i = 0; i < 3; i++) /* far less than the 50 ms after which it would try anyway */
+        world_turn(w);
+    assert_true(worker_poll(w->worker, &event));
+    world_free(w);
+}
+
 static void events_that_are_left_come_before_the_disconnect(void **state)
 {
     struct world *w = world_new(NULL);
@@ -264,6 +287,7 @@ int test_events(void)
         cmocka_unit_test(an_event_that_hangs_is_counted_and_its_worker_retired),
         cmocka_unit_test(without_workers_the_socket_stays_and_reading_pauses),
         cmocka_unit_test(a_full_channel_keeps_the_event_and_tries_again),
+        cmocka_unit_test(a_completion_makes_room_at_once),
         cmocka_unit_test(events_that_are_left_come_before_the_disconnect),
     };
     return cmocka_run_group_tests_name("events", tests, NULL, NULL);

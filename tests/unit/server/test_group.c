@@ -188,6 +188,31 @@ static void a_slow_socket_misses_broadcasts_and_delays_nobody(void **state)
     world_free(w);
 }
 
+static void many_slow_sockets_share_one_budget(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){.max_unsent = 100 << 10});
+    struct client *c[3];
+    static char text[4000];
+    struct hr_server_stats stats;
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 0; i < 3; i++) {
+        c[i] = client_new_slow(w);
+        c[i]->is_deaf = false;
+        ws_open(w, c[i], &event);
+        c[i]->is_deaf = true;
+        join(w);
+    }
+    for (int i = 0; i < 2000; i++) {
+        group_send(w, NULL, "text", text);
+        world_turn(w);
+    }
+    hr_server_stats(w->server, &stats);
+    assert_true(stats.unsent_bytes <= 100 << 10);
+    assert_true(drops(w, "websocket.send", HR_REASON_LIMIT) > 100);
+    world_free(w);
+}
+
 static void a_burst_of_one_turn_is_not_taken_for_slowness(void **state)
 {
     struct world *w = world_new(&(struct hr_server_config){.window = 8 << 10});
@@ -246,6 +271,7 @@ int test_group(void)
         cmocka_unit_test(streams_take_bodies),
         cmocka_unit_test(the_next_request_of_a_connection_is_not_in_the_groups_of_the_last),
         cmocka_unit_test(a_slow_socket_misses_broadcasts_and_delays_nobody),
+        cmocka_unit_test(many_slow_sockets_share_one_budget),
         cmocka_unit_test(a_burst_of_one_turn_is_not_taken_for_slowness),
         cmocka_unit_test(what_makes_no_sense_is_counted),
         cmocka_unit_test(a_socket_that_closed_is_in_no_group),

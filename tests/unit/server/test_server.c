@@ -1,7 +1,9 @@
-/* test_server.c - runs all groups; a name as argument runs one. */
+/* test_server.c - runs all groups; a name as argument runs one, `ipc` before it puts shared memory
+ * in place of the memory layer. */
 #include <stddef.h>
 #include <string.h>
 
+#include "harness.h"
 #include "suites.h"
 
 int main(int argc, char **argv)
@@ -24,6 +26,11 @@ int main(int argc, char **argv)
         {"life", test_life},
     };
     int failed = 0;
+    if (argc > 1 && strcmp(argv[1], "ipc") == 0) {
+        worlds_on_ipc();
+        argc--;
+        argv++;
+    }
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
         if (argc < 2 || strcmp(argv[1], suites[i].name) == 0)
             failed += suites[i].run();

@@ -97,6 +97,19 @@ static void who_ignores_the_window_is_cut(void **state)
     world_free(w);
 }
 
+static void a_slow_stream_is_cut_when_the_process_has_no_budget_left(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){.max_unsent = 100 * KIB});
+    struct client *c = client_new_slow(w);
+    (void)state;
+    start(w, c, NULL);
+    for (int i = 0; i < 400 && reply_body(w->worker, &event, piece, sizeof piece, true) == 0; i++)
+        world_turn(w);
+    UNTIL(w, !hr_layer_address_alive(w->worker, &event.d.reply));
+    assert_int_equal(drops(w, "http.request.web", HR_REASON_LIMIT), 1);
+    world_free(w);
+}
+
 static void a_sender_without_an_address_is_told_full(void **state)
 {
     struct world *w = world_new(&(struct hr_server_config){.window = 64 * KIB});
@@ -205,6 +218,7 @@ int test_stream(void)
         cmocka_unit_test(the_holder_learns_how_much_was_written),
         cmocka_unit_test(a_client_that_does_not_read_costs_one_window),
         cmocka_unit_test(who_ignores_the_window_is_cut),
+        cmocka_unit_test(a_slow_stream_is_cut_when_the_process_has_no_budget_left),
         cmocka_unit_test(a_sender_without_an_address_is_told_full),
         cmocka_unit_test(a_stream_outlives_its_event),
         cmocka_unit_test(a_body_must_be_as_long_as_announced),

@@ -101,20 +101,28 @@ static void a_denial_may_choose_its_status_and_body(void **state)
 static void an_accept_that_makes_no_sense_is_a_500(void **state)
 {
     struct world *w = world_new(NULL);
-    struct client *c = client_new(w);
     (void)state;
-    ws_handshake(c, "/", "");
-    worker_take(w, w->worker, "websocket.connect.web", &event);
-    uint8_t data[128];
-    struct hr_pack pack;
-    hr_pack_init(&pack, data, sizeof data);
-    hr_pack_map(&pack, 2);
-    hr_pack_type(&pack, HR_MSG_TYPE_WEBSOCKET_ACCEPT);
-    hr_pack_cstr(&pack, "subprotocol");
-    hr_pack_cstr(&pack, "not-offered");
-    assert_int_equal(reply_raw(w->worker, &event, data, hr_pack_len(&pack)), 0);
-    client_answer(w, c, "GET", &answer);
-    assert_int_equal(answer.status, 500);
+    for (int i = 0; i < 3; i++) {
+        struct client *c = client_new(w);
+        uint8_t data[128];
+        struct hr_pack pack;
+        ws_handshake(c, "/", "");
+        worker_take(w, w->worker, "websocket.connect.web", &event);
+        hr_pack_init(&pack, data, sizeof data);
+        hr_pack_map(&pack, 2);
+        hr_pack_type(&pack, HR_MSG_TYPE_WEBSOCKET_ACCEPT);
+        hr_pack_cstr(&pack, i == 0 ? "subprotocol" : "headers");
+        if (i == 0) {
+            hr_pack_cstr(&pack, "not-offered");
+        } else {
+            hr_pack_list(&pack, 1);
+            hr_pack_header(&pack, i == 1 ? HR_LIT("Sec-WebSocket-Extensions") : HR_LIT("X Y"),
+                           HR_LIT("x"));
+        }
+        assert_int_equal(reply_raw(w->worker, &event, data, hr_pack_len(&pack)), 0);
+        client_answer(w, c, "GET", &answer);
+        assert_int_equal(answer.status, 500);
+    }
     world_free(w);
 }
 
@@ -405,6 +413,32 @@ static void a_slow_reader_makes_direct_sends_full_until_it_reads(void **state)
     world_free(w);
 }
 
+static void who_waits_for_a_socket_that_closes_waits_no_longer(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){.window = 64 << 10});
+    struct client *c = client_new_slow(w);
+    struct hr_send_options options = {0};
+    static char text[32 << 10];
+    static const uint8_t message[] = "\x81\xa4text\xa1x";
+    (void)state;
+    c->is_deaf = false;
+    ws_open(w, c, &event);
+    c->is_deaf = true;
+    memset(text, 'x', sizeof text - 1);
+    struct hr_addr to = event.d.reply;
+    int r = 0;
+    for (int i = 0; i < 300 && r == 0; i++) {
+        assert_int_equal(reply_text(w->worker, &event, text), 0);
+        world_turn(w);
+        r = hr_layer_send_to(w->worker, &to, message, sizeof message - 1, &options);
+    }
+    assert_int_equal(r, HR_LAYER_FULL);
+    client_close(c);
+    worker_take(w, w->worker, "websocket.disconnect.web", &event);
+    assert_int_equal(hr_layer_send_to(w->worker, &to, message, sizeof message - 1, &options), 0);
+    world_free(w);
+}
+
 static void a_client_that_takes_nothing_is_cut(void **state)
 {
     struct hr_server_config config = {.window = 64 << 10, .write_timeout = 50 * HR_MS};
@@ -417,9 +451,8 @@ static void a_client_that_takes_nothing_is_cut(void **state)
     ws_open(w, c, &event);
     c->is_deaf = true;
     memset(text, 'x', sizeof text - 1);
-    for (int i = 0; i < 200; i++)
-        if (reply_text(w->worker, &event, text) != 0)
-            break;
+    for (int i = 0; i < 300 && reply_text(w->worker, &event, text) == 0; i++)
+        world_turn(w);
     UNTIL(w, (hr_server_stats(w->server, &stats), stats.n_websocket == 0));
     assert_int_equal(stats.unsent_bytes, 0);
     world_free(w);
@@ -481,6 +514,7 @@ int test_websocket(void)
         cmocka_unit_test(a_client_that_does_not_answer_the_close_is_cut),
         cmocka_unit_test(silence_is_pinged_and_then_ended),
         cmocka_unit_test(a_slow_reader_makes_direct_sends_full_until_it_reads),
+        cmocka_unit_test(who_waits_for_a_socket_that_closes_waits_no_longer),
         cmocka_unit_test(a_client_that_takes_nothing_is_cut),
         cmocka_unit_test(what_no_worker_consumes_is_not_sent),
         cmocka_unit_test(an_idle_socket_costs_at_most_a_kibibyte),
