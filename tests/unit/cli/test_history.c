@@ -37,6 +37,17 @@ static void what_is_older_is_forgotten(void **state)
     assert_int_equal(most, HR_REASON_NONE);
 }
 
+static void an_hour_is_an_hour_however_long_it_goes_on(void **state)
+{
+    struct hr_history history = {0};
+    uint64_t sums[HR_N_REASONS] = {0};
+    enum hr_reason most;
+    (void)state;
+    for (int minute = 0; minute < 100; minute++, sums[HR_REASON_EXPIRED]++)
+        hr_history_add(&history, sums, minute * MINUTE);
+    assert_int_equal(hr_history_of_hour(&history, &most), 59);
+}
+
 static void samples_within_a_minute_share_a_step(void **state)
 {
     struct hr_history history = {0};
@@ -69,6 +80,7 @@ int test_history(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_hour_is_what_has_grown_in_it),
         cmocka_unit_test(what_is_older_is_forgotten),
+        cmocka_unit_test(an_hour_is_an_hour_however_long_it_goes_on),
         cmocka_unit_test(samples_within_a_minute_share_a_step),
         cmocka_unit_test(p99_lies_within_its_bucket),
     };
