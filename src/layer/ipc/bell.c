@@ -276,7 +276,9 @@ hr_time ipc_poll_timeout(const struct hr_layer *layer)
 
 static void unwatch(struct ipc_layer *l, uint32_t slot)
 {
-    close(l->watches[slot].pidfd); /* leaves the epoll set by itself */
+    /* Closing alone would leave it in the set while a forked child has a copy. */
+    epoll_ctl(l->poll_fd, EPOLL_CTL_DEL, l->watches[slot].pidfd, NULL);
+    close(l->watches[slot].pidfd);
     l->watches[slot] = (struct ipc_watch){0};
 }
 
