@@ -17,6 +17,7 @@
 #ifndef HR_SERVER_METRICS_WORDS_H
 #define HR_SERVER_METRICS_WORDS_H
 
+#include <assert.h>
 #include <stdint.h>
 
 #include "base/str.h"

@@ -70,6 +70,9 @@ void world_free(struct world *w);
 /* As world_new(), without a worker or a record. */
 struct world *world_new_empty(const struct hr_server_config *config);
 
+/* One more handle on the world's layer. */
+struct hr_layer *world_attach(struct world *w, enum hr_role role, const char *label);
+
 void world_turn(struct world *w);
 /* Turns until `condition` holds. */
 #define UNTIL(w, condition)                                                                        \
@@ -92,6 +95,8 @@ struct client *client_new_admin(struct world *w);
 void client_send(struct client *c, const char *data, size_t len);
 void client_say(struct client *c, const char *text);
 void client_close(struct client *c);
+/* Sends and receives what can be, as each turn does; returns whether anything moved. */
+bool client_move(struct client *c);
 
 struct answer {
     int status;
@@ -151,7 +156,6 @@ struct pool_spec {
 void worker_put_pool(struct hr_layer *worker, const struct pool_spec *spec);
 
 /* Sends one message to the event's reply address; returns what the send did. */
-typedef void (*fill_fn)(struct hr_pack *pack, const void *arg);
 int reply_raw(struct hr_layer *worker, const struct event *e, const void *data, size_t len);
 int reply_start(struct hr_layer *worker, const struct event *e, int status, const char *to);
 int reply_body(struct hr_layer *worker, const struct event *e, const char *text, size_t len,

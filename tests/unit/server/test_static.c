@@ -27,7 +27,7 @@ static int make_files(void **state)
 {
     char path[128];
     (void)state;
-    strcpy(dir, "/tmp/headrace-static-XXXXXX");
+    snprintf(dir, sizeof dir, "/tmp/headrace-static-XXXXXX");
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/public", dir);
     assert_int_equal(mkdir(path, 0755), 0);
