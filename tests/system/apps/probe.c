@@ -68,6 +68,15 @@ static void say(const char *what, struct hr_str of)
     fflush(stdout);
 }
 
+static bool command(struct hr_str text, const char *word, struct hr_str *rest)
+{
+    size_t len = strlen(word);
+    if (text.len < len || memcmp(text.ptr, word, len) != 0)
+        return false;
+    *rest = (struct hr_str){text.ptr + len, text.len - len};
+    return true;
+}
+
 /* True for the first caller on this machine: the file is made. */
 static bool is_first(struct hr_str path)
 {
@@ -108,6 +117,11 @@ static int block(struct hr_ctx *ctx, const struct hr_msg *request)
     say("taken", hr_http_query(request, "tag"));
     block_us(query_number(request, "ms") * 1000);
     return hr_http_reply(ctx, 200, "text/plain", "%d\n", getpid());
+}
+
+static int forget(struct hr_ctx *ctx, const struct hr_msg *request)
+{
+    return hr_http_query(request, "fail").len > 0 ? hr_ctx_fail(ctx, HR_ERR_APP) : 0;
 }
 
 static int die(struct hr_ctx *ctx, const struct hr_msg *request)
@@ -239,6 +253,34 @@ static int answer_download(struct hr_ctx *ctx, const struct hr_msg *request)
     return 0;
 }
 
+/* ---- requests that another pool answers */
+
+static int hand_on(struct hr_ctx *ctx, const struct hr_msg *request)
+{
+    uint8_t room[256];
+    struct hr_pack msg;
+    struct hr_str what = hr_http_query(request, "what");
+    hr_pack_init(&msg, room, sizeof(room));
+    hr_pack_map(&msg, 1);
+    hr_pack_cstr(&msg, "what");
+    hr_pack_str(&msg, what.ptr, what.len);
+    return hr_http_hand_on(ctx, "jobs.do", &msg, query_number(request, "ms") * HR_MS);
+}
+
+static int do_job(struct hr_ctx *ctx, const struct hr_msg *msg)
+{
+    struct hr_str what = hr_msg_str(msg, "what"), rest;
+    say("job", what);
+    if (command(what, "die", &rest))
+        raise(SIGKILL);
+    if (command(what, "forget", &rest))
+        return 0;
+    if (command(what, "block", &rest))
+        block_us(2000000);
+    return hr_http_reply(ctx, 200, "text/plain", "%s %d\n", hr_worker_pool(hr_ctx_worker(ctx)),
+                         getpid());
+}
+
 /* ---- WebSockets */
 
 static int open_socket(struct hr_ctx *ctx, const struct hr_msg *connect)
@@ -254,13 +296,14 @@ static int deny(struct hr_ctx *ctx, const struct hr_msg *connect)
     return hr_ws_deny(ctx, 451);
 }
 
-static bool command(struct hr_str text, const char *word, struct hr_str *rest)
+/* `flood N`: N messages of 64 KiB to the group "flood". */
+static int flood(struct hr_ctx *ctx, int64_t n)
 {
-    size_t len = strlen(word);
-    if (text.len < len || memcmp(text.ptr, word, len) != 0)
-        return false;
-    *rest = (struct hr_str){text.ptr + len, text.len - len};
-    return true;
+    static char bytes[BLOCK];
+    memset(bytes, 'f', sizeof(bytes));
+    for (int64_t i = 0; i < n; i++)
+        hr_group_send(ctx, HR_LIT("flood"), "%.*s", BLOCK, bytes);
+    return hr_ws_send(ctx, "flooded");
 }
 
 /* A text that is a command is obeyed; everything else comes back as it is. `count` tells apart a
@@ -288,6 +331,12 @@ static int take_message(struct hr_ctx *ctx, const struct hr_msg *received)
     }
     if (command(text, "die", &rest))
         return raise(SIGKILL);
+    if (command(text, "flood ", &rest))
+        return flood(ctx, number(rest));
+    if (command(text, "join ", &rest)) {
+        hr_group_join(ctx, rest);
+        return hr_ws_send(ctx, "%zu", hr_group_count(ctx, rest));
+    }
     if (command(text, "close ", &rest))
         return hr_ws_close(ctx, (int)number(rest), "as you said");
     return hr_ws_echo(ctx, received);
@@ -310,8 +359,11 @@ int hr_app(struct hr_worker *worker)
         {.channel = "http.request", .path = "/block", .fn = block},
         {.channel = "http.request", .path = "/slow", .fn = answer_slow},
         {.channel = "http.request", .path = "/die", .fn = die},
+        {.channel = "http.request", .path = "/forget", .fn = forget},
         {.channel = "http.request", .path = "/upload", .fn = take_upload, .body = HR_BODY_STREAM},
         {.channel = "http.request", .path = "/download", .fn = answer_download},
+        {.channel = "http.request", .path = "/hand", .fn = hand_on},
+        {.channel = "jobs.do", .fn = do_job},
         {.channel = "websocket.connect", .path = "/deny", .fn = deny},
         {.channel = "websocket.connect", .path = "/ws*", .fn = open_socket},
         {.channel = "websocket.receive", .fn = take_message},
