@@ -30,7 +30,8 @@ static void a_crash_line_becomes_a_sentence(void **state)
                                      "channel=websocket.receive path=/chat connection=51 "
                                      "function=say at=chat.c:23",
                                      text, sizeof text));
-    assert_string_equal(text, "SIGSEGV in say (chat.c:23) on websocket.receive /chat, connection 51");
+    assert_string_equal(text,
+                        "SIGSEGV in say (chat.c:23) on websocket.receive /chat, connection 51");
     assert_true(hr_exit_format_crash("crash signal=SIGABRT pool=web", text, sizeof text));
     assert_string_equal(text, "SIGABRT");
     assert_false(hr_exit_format_crash("a crash signal=1", text, sizeof text));
