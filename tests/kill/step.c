@@ -368,6 +368,10 @@ static void check_image(void *image, size_t bytes)
 {
     static struct ipc_layer c;
     checker_init(&c, image, bytes);
+    for (uint32_t slot = 0; slot < CHECKER_SLOT; slot++)
+        if (atomic_load(&c.arena.slots[slot].state) != IPC_SLOT_FREE &&
+            !(atomic_load(&c.arena.header->live[0]) >> slot & 1))
+            violation("no sweep would find the slot", slot);
     ipc_recover_slot(&c, VICTIM_SLOT);
     ipc_recover_slot(&c, PEER_SLOT);
     /* What could not be handed back at once waits for a sweep. */

@@ -241,10 +241,11 @@ static void publish_slot(struct ipc_layer *l)
     atomic_store_explicit(&s->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&s->bell, IPC_AWAKE, memory_order_relaxed);
     atomic_store_explicit(&s->gen, l->layer.slot_gen, memory_order_relaxed);
-    /* release: pairs with the acquires of state and of live. */
-    atomic_store_explicit(&s->state, IPC_SLOT_LIVE, memory_order_release);
+    /* The bit first: by it sweeps find us if we die in between. release: pairs
+     * with the acquires of live and of state. */
     atomic_fetch_or_explicit(&l->arena.header->live[l->layer.slot / 64],
                              UINT64_C(1) << (l->layer.slot % 64), memory_order_release);
+    atomic_store_explicit(&s->state, IPC_SLOT_LIVE, memory_order_release);
 }
 
 /* The first channel is the inboxes' (channel.c); whoever comes first names it. */

@@ -193,9 +193,9 @@ static void arena_stats(struct hr_layer *layer, struct hr_arena_stats *out)
     const struct ipc_arena *a = &ipc_of(layer)->arena;
     ipc_block_usage(a, &out->bytes_total, &out->bytes_used);
     out->n_slots = a->n_slots;
-    for (uint32_t i = 0; i < 16; i++)
-        out->n_live += (uint32_t)__builtin_popcountll(
-            atomic_load_explicit(&a->header->live[i], memory_order_acquire));
+    for (uint32_t i = 0; i < a->n_slots; i++)
+        out->n_live +=
+            atomic_load_explicit(&a->slots[i].state, memory_order_acquire) == IPC_SLOT_LIVE;
     out->n_channels = atomic_load_explicit(&a->header->n_channels, memory_order_acquire);
     out->max_channels = a->geometry.n_channels;
     out->n_recovered = atomic_load_explicit(&a->header->n_recovered, memory_order_relaxed);

@@ -306,13 +306,10 @@ static void free_orphans(struct ipc_layer *l)
 
 /* ---- ending a slot */
 
-static void set_live(struct ipc_arena *a, uint32_t slot, bool is_live)
+static void clear_live(struct ipc_arena *a, uint32_t slot)
 {
-    uint64_t bit = UINT64_C(1) << (slot % 64);
-    if (is_live)
-        atomic_fetch_or_explicit(&a->header->live[slot / 64], bit, memory_order_release);
-    else
-        atomic_fetch_and_explicit(&a->header->live[slot / 64], ~bit, memory_order_release);
+    atomic_fetch_and_explicit(&a->header->live[slot / 64], ~(UINT64_C(1) << (slot % 64)),
+                              memory_order_release);
 }
 
 void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
@@ -323,7 +320,6 @@ void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
         return;
     if (atomic_exchange_explicit(&s->state, IPC_SLOT_DEAD, memory_order_acq_rel) == IPC_SLOT_LIVE)
         atomic_fetch_add_explicit(&s->gen, 1, memory_order_release);
-    set_live(a, slot, false);
     atomic_store_explicit(&s->bell, IPC_AWAKE, memory_order_relaxed);
     ipc_clear_waiter(a, slot);
 
@@ -338,6 +334,8 @@ void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
     atomic_store_explicit(&a->header->has_limbo, 1, memory_order_release);
     atomic_store_explicit(&s->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&s->state, IPC_SLOT_FREE, memory_order_release);
+    /* Last: by its bit sweeps find the slot again if we die in the middle. */
+    clear_live(a, slot);
     ipc_ring_all(l);
 }
 
