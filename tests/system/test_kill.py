@@ -105,7 +105,7 @@ def test_a_post_is_never_tried_again(site, tmp_path):
     with site("-w", 2, "--expose-reason") as s:
         got = request(s, "POST", f"/die?once={tmp_path}/a")
         assert got.startswith("HTTP/1.1 502") and "worker_died" in got
-        assert len(s.events("worker_died")) == 1
+        wait_until(lambda: len(s.events("worker_died")) == 1, "deaths in the log: 1")
         s.wait_for_workers("web", 2)
 
 
@@ -143,7 +143,7 @@ def test_an_event_whose_worker_died_is_redelivered_once_and_the_socket_stays(sit
         assert ws.recv(PATIENCE) == "survived"
         ws.send("count")
         assert ws.recv(PATIENCE) == "3", "state goes on"
-        assert len(s.events("worker_died")) == 1
+        wait_until(lambda: len(s.events("worker_died")) == 1, "deaths in the log: 1")
 
 
 def test_an_event_that_kills_twice_is_counted_and_the_socket_stays(site):
@@ -151,7 +151,7 @@ def test_an_event_that_kills_twice_is_counted_and_the_socket_stays(site):
         ws.send("die")
         ws.send("count")
         assert ws.recv(PATIENCE) == "1", "the state of the event that was lost is not there"
-        assert len(s.events("worker_died")) == 2
+        wait_until(lambda: len(s.events("worker_died")) == 2, "deaths in the log: 2")
         assert s.channel("websocket.receive.web")["dropped"] == {"worker_died": 1}
 
 
@@ -160,7 +160,7 @@ def test_on_crash_count_delivers_no_event_again(site, tmp_path):
         ws.send(f"die once {tmp_path}/a")
         ws.send("still here")
         assert ws.recv(PATIENCE) == "still here"
-        assert len(s.events("worker_died")) == 1
+        wait_until(lambda: len(s.events("worker_died")) == 1, "deaths in the log: 1")
         assert s.channel("websocket.receive.web")["dropped"] == {"worker_died": 1}
 
 
