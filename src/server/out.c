@@ -253,6 +253,7 @@ static void out_advance(struct hr_out *out, struct hr_out_pool *pool, uint64_t n
     if (n == 0)
         return;
     struct hr_out_piece *head = out->head;
+    hr_assert(head);
     if (head->kind == PIECE_FRAME) {
         head->as.shared.at += n;
     } else {

@@ -117,14 +117,14 @@ bool hr_request_origin_ok(const struct hr_http *http)
 {
     const struct hr_server_config *config = &http->server->config;
     const struct hr_http1_request *request = hr_http_request(http);
-    struct hr_str origin = hr_http1_header(request, "origin"), host = origin;
+    struct hr_str origin = hr_http1_header(request, "origin");
     if (config->origins == HR_ORIGINS_ANY || origin.len == 0)
         return true;
     bool is_secure = hr_str_starts(origin, HR_LIT("https://"));
     size_t n = is_secure ? 8 : 7;
     if (!is_secure && !hr_str_starts(origin, HR_LIT("http://")))
         return false; /* "null" among others */
-    host = (struct hr_str){origin.ptr + n, origin.len - n};
+    struct hr_str host = {origin.ptr + n, origin.len - n};
     if (config->origins == HR_ORIGINS_LIST)
         return origin_is_listed(config, origin, host);
     return hr_str_eq_nocase(without_default_port(host, is_secure),
