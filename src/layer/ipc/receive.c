@@ -223,6 +223,9 @@ static enum hr_reason refusal(const struct ipc_layer *l, const struct taken *t, 
     const struct ipc_block *b = &t->block;
     if (b->expires_ms != 0 && now - b->sent >= b->expires_ms * HR_MS)
         return HR_REASON_EXPIRED;
+    /* Of whatever kind: it was meant for the slot's last owner. */
+    if (is_inbox && b->slot_gen != l->layer.slot_gen)
+        return HR_REASON_STALE;
     if (is_inbox && (b->kind == IPC_MESSAGE || b->kind == IPC_LEASE_LOST)) {
         struct hr_addr to = {.layer = l->arena.layer_id,
                              .slot = l->layer.slot,
@@ -392,6 +395,7 @@ static bool end_lease(struct ipc_layer *l, const struct hr_lease *lease, struct 
 int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease)
 {
     struct ipc_layer *l = ipc_of(layer);
+    ipc_touch(layer); /* a forked child does not end its parent's leases */
     struct ipc_word done = ipc_word_unpack(lease->word[0]);
     done.flags = 0; /* ours without a lease: from here on a death just frees it */
     if (!end_lease(l, lease, done))
@@ -403,6 +407,7 @@ int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease)
 int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason)
 {
     struct ipc_layer *l = ipc_of(layer);
+    ipc_touch(layer);
     struct ipc_word lost = ipc_word_unpack(lease->word[0]);
     lost.tries++;
     lost.flags = IPC_RETURNING;
