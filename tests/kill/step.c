@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -72,7 +73,7 @@ static void remove_layer(void)
 
 /* ---- messages: a number each, in order; large ones fill a chain of two blocks */
 
-enum { SMALL = 40, LARGE = 70000 };
+enum { SMALL = 40, LARGE = 70000, NEW = 1000, DELAYED = 1001 };
 static const struct hr_str channel = {"work", 4};
 static uint8_t payload[LARGE];
 
@@ -81,6 +82,8 @@ static int send_number(struct hr_layer *l, uint32_t number, size_t len, bool is_
     struct hr_send_options options = {.seq = number, .expires_in = HR_NEVER};
     if (is_leased)
         options.reply = reply;
+    if (number == DELAYED)
+        options.delay = HR_SECOND;
     memcpy(payload, &number, sizeof number);
     return hr_layer_send(l, channel, payload, len, &options);
 }
@@ -101,6 +104,7 @@ struct victim {
 
 static uint32_t state_len; /* SMALL or LARGE messages */
 static bool state_leased;
+static uint32_t state_queued;
 
 /* Before the parent fills the queue. */
 static void listens(struct victim *v)
@@ -132,7 +136,11 @@ static void take_one(struct victim *v)
 
 static void call_send(struct victim *v)
 {
-    (void)!send_number(v->layer, 1000, state_len, state_leased);
+    (void)!send_number(v->layer, NEW, state_len, state_leased);
+}
+static void call_send_delayed(struct victim *v)
+{
+    (void)!send_number(v->layer, DELAYED, state_len, state_leased);
 }
 static void call_receive(struct victim *v)
 {
@@ -173,6 +181,37 @@ static void join_room(struct victim *v)
     call_join(v);
 }
 
+/* What it will take is its own. */
+static void fill_itself(struct victim *v)
+{
+    for (uint32_t i = 1; i <= state_queued; i++)
+        must(send_number(v->layer, i, state_len, state_leased), "fill");
+}
+
+/* A peer takes a message and keeps it for longer than its lease. */
+static void let_a_peer_dawdle(struct victim *v)
+{
+    (void)v;
+    pid_t peer = fork();
+    if (peer == 0) {
+        struct hr_delivery d;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        struct hr_layer *l = join(HR_ROLE_WORKER, "peer");
+        must(hr_layer_listen(l, channel), "listen");
+        must(hr_layer_receive(l, HR_RECEIVE_ALL, &d), "peer takes");
+        raise(SIGSTOP);
+    }
+    waitpid(peer, NULL, WUNTRACED);
+    usleep(30000);
+}
+static void call_sweep(struct victim *v)
+{
+    struct ipc_layer *l = ipc_of(v->layer);
+    l->next_sweep = 0;
+    atomic_store(&l->arena.header->last_sweep, 0);
+    ipc_sweep(l, hr_time_now());
+}
+
 /* A peer takes a message (and sends an unfinished one) and is killed; the
  * victim is to recover it. */
 static void kill_a_peer(struct victim *v)
@@ -203,9 +242,12 @@ static const struct scenario {
     uint32_t n_queued;
     uint32_t len;
     bool is_leased;
-    bool takes;   /* the head of the queue may be gone */
-    bool sends;   /* message 1000 may be there */
-    bool returns; /* the head may come back to the server */
+    bool takes;        /* the head of the queue may be gone */
+    bool sends;        /* message 1000 may be there */
+    bool returns;      /* the head may come back to the server */
+    bool acks;         /* and may be done with */
+    uint32_t attempts; /* not 0: at-least-once, so often */
+    bool fills;        /* the victim fills the queue itself */
 } scenarios[] = {
     {"send to an empty queue", listens, nothing, call_send, 0, SMALL, false, .sends = true},
     {"send to a full queue", listens, nothing, call_send, 100, SMALL, false, .sends = false},
@@ -222,8 +264,10 @@ static const struct scenario {
      .returns = true},
     {"receive a leased chain", listens, nothing, call_receive, 2, LARGE, true, .takes = true,
      .returns = true},
-    {"ack", listens, take_one, call_ack, 2, SMALL, true, .takes = true, .returns = true},
-    {"ack a chain", listens, take_one, call_ack, 2, LARGE, true, .takes = true, .returns = true},
+    {"ack", listens, take_one, call_ack, 2, SMALL, true, .takes = true, .returns = true,
+     .acks = true},
+    {"ack a chain", listens, take_one, call_ack, 2, LARGE, true, .takes = true, .returns = true,
+     .acks = true},
     {"nack", listens, take_one, call_nack, 2, SMALL, true, .takes = true, .returns = true},
     {"join", listens, nothing, call_join, 1, SMALL, false, .sends = false},
     {"leave", listens, join_room, call_leave, 1, SMALL, false, .sends = false},
@@ -231,6 +275,18 @@ static const struct scenario {
     {"open and close an address", listens, nothing, call_connect, 1, SMALL, false, .sends = false},
     {"recover a dead peer", listens, kill_a_peer, call_recover, 3, SMALL, true, .takes = true,
      .returns = true},
+    {"receive our own", listens, fill_itself, call_receive, 3, SMALL, false, .takes = true,
+     .fills = true},
+    {"receive our own, leased", listens, fill_itself, call_receive, 3, SMALL, true, .takes = true,
+     .returns = true, .fills = true},
+    {"send delayed", listens, nothing, call_send_delayed, 1, SMALL, false, .sends = true},
+    {"receive at-least-once", listens, nothing, call_receive, 3, SMALL, false, .attempts = 3},
+    {"ack at-least-once", listens, take_one, call_ack, 3, SMALL, false, .takes = true, .acks = true,
+     .attempts = 3},
+    {"nack to redelivery", listens, take_one, call_nack, 3, SMALL, false, .attempts = 3},
+    {"nack to the dead letters", listens, take_one, call_nack, 3, SMALL, false, .attempts = 1},
+    {"a lease that ends", listens, let_a_peer_dawdle, call_sweep, 3, SMALL, false, .attempts = 3},
+    {"the last lease ends", listens, let_a_peer_dawdle, call_sweep, 3, SMALL, false, .attempts = 1},
     {"detach", listens, take_one, call_detach, 2, SMALL, true, .takes = true, .returns = true},
 };
 
@@ -255,7 +311,11 @@ static void checker_init(struct ipc_layer *c, void *image, size_t bytes)
         atomic_store(&c->ring_fds[i], -1);
     must(ipc_arena_adopt(&c->arena, image, bytes), "adopt");
     c->layer.id = c->arena.layer_id;
-    static struct ipc_source sources[2];
+    static struct ipc_source sources[3];
+    static uint16_t n_delayed[64];
+    c->n_delayed = n_delayed;
+    c->next_collection = INT64_MAX;
+    c->lock = ipc_of(server)->lock;
     c->sources = sources;
     sources[0].number = CHECKER_SLOT;
     c->n_sources = 1;
@@ -283,38 +343,62 @@ static uint32_t number_of(const struct hr_delivery *d)
     return number;
 }
 
-/* The queue must hold what was committed, once and in order. */
-static void check_messages(struct ipc_layer *c)
+/* The channel and, where there are any, its dead letters. */
+static void find_sources(struct ipc_layer *c)
+{
+    static const struct hr_str names[] = {{"work", 4}, {"dead.work", 9}};
+    c->n_sources = 1;
+    for (int i = 0; i < 2; i++) {
+        struct ipc_source *source = &c->sources[c->n_sources];
+        source->number = ipc_channel_find(&c->arena, names[i]);
+        if (source->number != IPC_NO_QUEUE &&
+            !ipc_ring_of(&c->arena, source->number, &source->ring))
+            violation("the channel has no ring", source->number);
+        c->n_sources += source->number != IPC_NO_QUEUE;
+    }
+    c->n_seen = atomic_load(&c->arena.header->n_channels);
+}
+
+/* The queue must hold what was committed, once and, but for redeliveries, in
+ * order. Returns how many are not there. */
+static uint32_t check_messages(struct ipc_layer *c)
 {
     struct hr_delivery d;
-    uint32_t expected = 1, n_gone = 0;
-    bool saw_new = false;
-    c->sources[1].number = ipc_channel_find(&c->arena, channel);
-    if (!ipc_ring_of(&c->arena, c->sources[1].number, &c->sources[1].ring))
-        violation("the channel has no ring", c->sources[1].number);
-    c->n_sources = 2;
-    c->n_seen = atomic_load(&c->arena.header->n_channels);
+    uint32_t expected = 1, n_gone = current->n_queued;
+    bool seen[128] = {false}, saw_new = false;
+    find_sources(c);
     while (ipc_receive(&c->layer, HR_RECEIVE_CHANNELS, &d) == 0) {
         uint32_t number = number_of(&d);
         if (d.len != current->len)
             violation("a message has another length", (uint32_t)d.len);
         if (hr_lease_is_set(&d.lease))
             must(ipc_ack(&c->layer, &d.lease), "ack of a checked message");
-        if (number == 1000) {
+        if (number >= NEW) {
             if (saw_new || !current->sends)
                 violation("the new message is there twice", number);
             saw_new = true;
             continue;
         }
-        if (saw_new || number < expected)
-            violation("a message is there twice or out of order", number);
-        n_gone += number - expected;
-        expected = number + 1;
+        if (number > current->n_queued || seen[number])
+            violation("a message is there twice", number);
+        /* The first is the one that may come back. */
+        bool is_redelivered = current->attempts > 0 && number == 1;
+        if (!is_redelivered && (saw_new || number < expected))
+            violation("a message is out of order", number);
+        seen[number] = true;
+        n_gone--;
+        expected = is_redelivered ? expected : number + 1;
     }
     ipc_let_go(c);
-    n_gone += current->n_queued + 1 - expected;
     if (n_gone > (current->takes ? 1u : 0u))
         violation("committed messages are lost", n_gone);
+    return n_gone;
+}
+
+static uint32_t count_died(const struct ipc_layer *c)
+{
+    const struct ipc_queue *q = &c->arena.queues[ipc_channel_find(&c->arena, channel)];
+    return (uint32_t)atomic_load(&q->n_dropped[HR_REASON_WORKER_DIED]);
 }
 
 static void check_order(const struct ipc_arena *a, bool must_be_empty)
@@ -332,7 +416,7 @@ static void check_order(const struct ipc_arena *a, bool must_be_empty)
 }
 
 /* Empties the server's inbox in the image: returned leases, joins, broadcasts. */
-static void check_server_inbox(struct ipc_layer *c)
+static uint32_t check_server_inbox(struct ipc_layer *c)
 {
     struct ipc_ring inbox;
     struct ipc_taken taken;
@@ -350,6 +434,7 @@ static void check_server_inbox(struct ipc_layer *c)
     }
     if (n_returned > (current->returns ? 1u : 0u))
         violation("a lease came back more than once", n_returned);
+    return n_returned;
 }
 
 static void check_next_thousand(struct ipc_layer *c)
@@ -360,8 +445,21 @@ static void check_next_thousand(struct ipc_layer *c)
             violation("a send fails afterwards", i);
         if (ipc_receive(&c->layer, HR_RECEIVE_CHANNELS, &d) || number_of(&d) != i)
             violation("a receive fails afterwards", i);
+        if (hr_lease_is_set(&d.lease))
+            must(ipc_ack(&c->layer, &d.lease), "ack afterwards");
     }
     ipc_let_go(c);
+}
+
+/* What the layer holds, delayed or not to be handed back at once, is due now. */
+static void sweep_all(struct ipc_layer *c)
+{
+    for (uint32_t i = 0; i < c->arena.n_blocks; i++)
+        if (ipc_word_load(&c->arena, i).owner == IPC_OWNER_LAYER)
+            atomic_store(&ipc_block_at(&c->arena, i)->taken, 0);
+    c->next_sweep = 0;
+    atomic_store(&c->arena.header->last_sweep, 0);
+    ipc_sweep(c, hr_time_now());
 }
 
 static void check_image(void *image, size_t bytes)
@@ -374,11 +472,11 @@ static void check_image(void *image, size_t bytes)
             violation("no sweep would find the slot", slot);
     ipc_recover_slot(&c, VICTIM_SLOT);
     ipc_recover_slot(&c, PEER_SLOT);
-    /* What could not be handed back at once waits for a sweep. */
-    c.next_sweep = 0;
+    sweep_all(&c);
     check_order(&c.arena, false);
-    check_messages(&c);
-    check_server_inbox(&c);
+    uint32_t n_gone = check_messages(&c), n_returned = check_server_inbox(&c);
+    if (!current->acks && n_gone != n_returned + count_died(&c))
+        violation("a message is lost in silence", n_gone);
     check_order(&c.arena, true);
     check_next_thousand(&c);
     check_order(&c.arena, true);
@@ -479,13 +577,21 @@ static unsigned run(const struct scenario *s, unsigned kill_after)
 
     state_len = current->len;
     state_leased = current->is_leased;
+    state_queued = current->n_queued;
+    struct hr_channel_policy policy = {.pattern = "work",
+                                       .max_messages = 100,
+                                       .delivery = HR_AT_LEAST_ONCE,
+                                       .lease = 10 * HR_MS,
+                                       .attempts = current->attempts};
+    if (current->attempts > 0)
+        must(hr_layer_set_policies(server, &policy, 1), "policies");
 
     pid_t pid = fork();
     if (pid == 0)
         victim_main();
     waitpid(pid, NULL, 0);
     /* Sent by a process that lives on: what the victim takes is not its own. */
-    for (uint32_t i = 1; i <= current->n_queued; i++)
+    for (uint32_t i = 1; i <= current->n_queued && !current->fills; i++)
         must(send_number(server, i, state_len, state_leased), "fill");
     int status = 0;
     do { /* other signals, of a peer that died, pass by */

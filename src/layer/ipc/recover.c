@@ -202,8 +202,11 @@ static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint
         return;
     if (e.block < l->arena.n_blocks) {
         struct ipc_word w = ipc_word_load(&l->arena, e.block);
-        /* Another tag: it was labelled, and the lease has been taken away since. */
-        if (ipc_word_tag(w) == e.gen && w.owner != IPC_FREE && w.owner != slot + 1) {
+        /* Labelled already, by the dead one or after a lease was taken from it;
+         * or another tag, for the same reason. The owner alone tells nothing:
+         * it may have taken what it had sent. */
+        bool is_labelled = w.flags & (IPC_LEASED | IPC_IN_HAND);
+        if (ipc_word_tag(w) == e.gen && w.owner != IPC_FREE && !is_labelled) {
             bool is_leased = ipc_block_at(&l->arena, e.block)->flags & IPC_BLOCK_LEASE;
             w.flags = is_leased ? IPC_LEASED : IPC_IN_HAND;
             w.owner = slot + 1;
@@ -259,7 +262,7 @@ static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
         return;
     }
     if (w.flags & IPC_IN_HAND && block->queue < l->arena.n_queues)
-        ipc_count_drop(&l->arena, block->queue, HR_REASON_WORKER_DIED, false);
+        ipc_count_drop(&l->arena, block->queue, HR_REASON_WORKER_DIED, true);
     ipc_block_free(&l->arena, &l->finder, number);
 }
 
