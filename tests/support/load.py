@@ -157,10 +157,10 @@ class Sockets(Background):
     handled once has the answers 1, 2, 3.
     """
 
-    def __init__(self, port, n=8, path="/ws", pause=0.02):
+    def __init__(self, port, n=8, message="count", pause=0.02):
         super().__init__()
-        self.url = f"ws://127.0.0.1:{port}{path}"
-        self.pause = pause
+        self.url = f"ws://127.0.0.1:{port}/ws"
+        self.message, self.pause = message, pause
         self.sockets = [Sock(self.url) for _ in range(n)]
 
     def __enter__(self):
@@ -176,7 +176,7 @@ class Sockets(Background):
             async with websockets.connect(sock.url, ping_interval=None, open_timeout=PATIENCE) as ws:
                 while not self._stop.is_set():
                     sock.sent += 1
-                    await ws.send("count")
+                    await ws.send(self.message)
                     sock.answers.append(int(await asyncio.wait_for(ws.recv(), PATIENCE * 2)))
                     await asyncio.sleep(self.pause)
         except (websockets.WebSocketException, OSError, asyncio.TimeoutError) as error:

@@ -83,7 +83,7 @@ def test_gets_of_a_killed_worker_are_answered_elsewhere_and_posts_are_502_within
 
 def test_sockets_stay_and_lose_no_message_while_all_workers_are_killed_again_and_again(site):
     with site("-w", 2) as s:
-        with Sockets(s.port, n=12, pause=0.005) as sockets:
+        with Sockets(s.port, n=12, message="count 4", pause=0.002) as sockets:  # some are in hand at each death
             for _ in range(4):
                 victims = s.kill_workers()
                 s.wait_for_workers("web", 2, without=victims)

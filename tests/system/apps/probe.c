@@ -313,8 +313,10 @@ static int take_message(struct hr_ctx *ctx, const struct hr_msg *received)
     struct hr_str text = hr_ws_text(received), rest;
     int64_t count = hr_state_int(ctx, "count", 0) + 1;
     hr_state_set_int(ctx, "count", count);
-    if (command(text, "count", &rest))
+    if (command(text, "count", &rest)) {
+        block_us(rest.len > 1 ? number((struct hr_str){rest.ptr + 1, rest.len - 1}) * 1000 : 0);
         return hr_ws_send(ctx, "%" PRId64, count);
+    }
     if (command(text, "pid", &rest))
         return hr_ws_send(ctx, "%d", getpid());
     if (command(text, "version", &rest))
