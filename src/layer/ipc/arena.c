@@ -146,6 +146,9 @@ static bool plan(struct ipc_arena *a)
     if (at + (256 << 10) > a->bytes || ring > UINT32_MAX)
         return false;
     plan_classes(a, at, a->bytes - at - IPC_LINE);
+    for (int i = 0; i < IPC_N_CLASSES; i++)
+        if (a->classes[i].n == 0)
+            return false;
     return a->n_blocks < IPC_MAX_BLOCKS;
 }
 
@@ -229,7 +232,10 @@ int ipc_arena_create(int dir_fd, const char *name, const struct hr_geometry *geo
     /* Allocated, not just sized: a full tmpfs must say so here, not by SIGBUS later. */
     struct ipc_header header;
     fill_header(&header, geometry);
-    int failed = posix_fallocate(fd, 0, (off_t)geometry->bytes);
+    int failed;
+    do
+        failed = posix_fallocate(fd, 0, (off_t)geometry->bytes);
+    while (failed == EINTR);
     if (!failed && pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
         failed = errno;
     if (!failed && linkat(dir_fd, tmp, dir_fd, name, 0) < 0 && errno != EEXIST)
@@ -251,7 +257,11 @@ static int check_header(struct ipc_arena *a)
         return hr_raise(HR_ERR_VERSION);
     uint8_t boot_id[16];
     read_boot_id(boot_id);
-    if (memcmp(boot_id, h->boot_id, sizeof boot_id) != 0)
+    /* All zeros: could not be read, here or there; then it proves nothing. */
+    static const uint8_t unknown[16];
+    if (memcmp(boot_id, h->boot_id, sizeof boot_id) != 0 &&
+        memcmp(boot_id, unknown, sizeof unknown) != 0 &&
+        memcmp(h->boot_id, unknown, sizeof unknown) != 0)
         return hr_raise(HR_ERR_NOT_FOUND);
 
     a->geometry = h->geometry;

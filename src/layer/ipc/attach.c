@@ -164,13 +164,11 @@ static int map_arena(struct ipc_layer *l, const char *name)
     if (fd < 0)
         return fail_sys("open", l->directory);
     int r = ipc_arena_open(&l->arena, fd, read_only);
-    if (fstat(fd, &st) == 0) {
-        l->arena_dev = st.st_dev;
+    if (fstat(fd, &st) == 0)
         l->arena_ino = st.st_ino;
-    }
     close(fd);
-    if (r == HR_ERR_NOT_FOUND)
-        unlinkat(l->dir_fd, name, 0); /* of before a reboot */
+    if (r == HR_ERR_NOT_FOUND && !read_only) /* who only reads has no admin lock */
+        unlinkat(l->dir_fd, name, 0);        /* of before a reboot */
     if (r)
         ipc_arena_close(&l->arena);
     return r == HR_ERR_NOT_FOUND ? r : explain_arena(l, r);
@@ -423,14 +421,19 @@ void ipc_close(struct hr_layer *layer)
     struct ipc_layer *l = ipc_of(layer);
     if (layer->role != HR_ROLE_OBSERVER && !is_forked(l) && l->lock) {
         ipc_let_go(l);
-        /* Leaving is ending our own slot; without the lock the others will. */
+        /* Leaving is ending our own slot; without the admin lock the others will. */
         if (ipc_lock_admin(l->lock, IPC_ADMIN_PATIENCE_MS * HR_MS) == 0) {
             l->has_admin = true;
             if (!ipc_is_poisoned(&l->arena))
                 ipc_recover_slot(l, layer->slot);
+            ipc_unlock_slot(l->lock, layer->slot);
             ipc_unlock_admin(l->lock);
+        } else {
+            /* Said before the lock goes: nobody need fence off the process, which may live on. */
+            atomic_store_explicit(&l->arena.slots[layer->slot].state, IPC_SLOT_DEAD,
+                                  memory_order_release);
+            ipc_unlock_slot(l->lock, layer->slot);
         }
-        ipc_unlock_slot(l->lock, layer->slot);
     }
     free_handle(l);
 }
@@ -450,7 +453,7 @@ void ipc_touch(struct hr_layer *layer)
     l->arena = (struct ipc_arena){0};
     release_process_part(l);
     l->n_listens = 0;
-    l->is_waiting = l->is_asleep = false;
+    l->is_waiting = l->is_asleep = l->has_admin = false;
     l->in_hand = IPC_NO_BLOCK;
     layer->slot_gen = 0;
     if (attach(l, &options) == 0) {

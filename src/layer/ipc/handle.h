@@ -42,7 +42,7 @@ struct ipc_layer {
     struct hr_layer layer; /* first: a handle is its struct hr_layer */
     char *directory;
     int dir_fd;
-    uint64_t arena_dev, arena_ino; /* of the file, to find it in a process's maps */
+    uint64_t arena_ino; /* of the file, to find it in a process's maps */
     struct ipc_lock *lock;
     struct ipc_arena arena;
     char label[HR_LABEL_MAX + 1];

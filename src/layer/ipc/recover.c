@@ -32,7 +32,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -321,8 +320,8 @@ void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
     struct ipc_slot *s = &a->slots[slot];
     if (atomic_load_explicit(&s->state, memory_order_acquire) == IPC_SLOT_FREE)
         return;
-    if (atomic_exchange_explicit(&s->state, IPC_SLOT_DEAD, memory_order_acq_rel) == IPC_SLOT_LIVE)
-        atomic_fetch_add_explicit(&s->gen, 1, memory_order_release);
+    atomic_store_explicit(&s->state, IPC_SLOT_DEAD, memory_order_release);
+    atomic_fetch_add_explicit(&s->gen, 1, memory_order_release);
     atomic_store_explicit(&s->bell, IPC_AWAKE, memory_order_relaxed);
     ipc_clear_waiter(a, slot);
 
@@ -361,7 +360,8 @@ static bool bell_is_free(const struct ipc_layer *l, uint32_t slot)
     return is_free;
 }
 
-/* Does the process have our arena mapped? One that has exec'd since has not. */
+/* Does the process have our arena mapped? One that has exec'd since has not.
+ * By the inode alone: overlay and btrfs show another device there than stat(2). */
 static bool maps_arena(const struct ipc_layer *l, pid_t pid)
 {
     char path[32], line[512];
@@ -369,10 +369,8 @@ static bool maps_arena(const struct ipc_layer *l, pid_t pid)
     FILE *maps = fopen(path, "re");
     bool found = false;
     while (maps && !found && fgets(line, sizeof line, maps)) {
-        unsigned major, minor;
-        unsigned long long inode;
-        found = sscanf(line, "%*s %*s %*s %x:%x %llu", &major, &minor, &inode) == 3 &&
-                inode == l->arena_ino && makedev(major, minor) == l->arena_dev;
+        unsigned long long inode = 0;
+        found = sscanf(line, "%*s %*s %*s %*s %llu", &inode) == 1 && inode == l->arena_ino;
     }
     if (maps)
         fclose(maps);
@@ -386,12 +384,15 @@ static bool fence(const struct ipc_layer *l, uint32_t slot)
     const struct ipc_slot *s = &l->arena.slots[slot];
     if (s->pid_namespace != hr_process_pid_namespace())
         return bell_is_free(l, slot);
+    /* Our own handles' slots look alive (lock.h): it was ours before an exec. */
+    if ((pid_t)s->pid == getpid())
+        return true;
     int pidfd = hr_process_pidfd((pid_t)s->pid);
     if (pidfd < 0)
         return errno == ESRCH;
     bool is_dead =
         hr_process_start_time((pid_t)s->pid) != s->start_time || !maps_arena(l, (pid_t)s->pid);
-    if (!is_dead && (pid_t)s->pid != getpid())
+    if (!is_dead)
         is_dead = hr_process_pidfd_kill(pidfd, SIGKILL) < 0 ? errno == ESRCH : has_ended(pidfd);
     close(pidfd);
     return is_dead;
@@ -408,13 +409,22 @@ bool ipc_bury_locked(struct ipc_layer *l, uint32_t slot)
 {
     if (!looks_dead(l, slot))
         return false;
-    if (!fence(l, slot)) {
-        ipc_poison(&l->arena, IPC_POISON_FENCE);
+    /* DEAD is only ever said by who knows: there is nobody to be fenced off. */
+    bool is_known =
+        atomic_load_explicit(&l->arena.slots[slot].state, memory_order_acquire) == IPC_SLOT_DEAD;
+    if (!is_known && !fence(l, slot)) {
+        /* In another pid namespace a forked child may hold on to its parent's
+         * bell: wait for it, that costs only what the dead one held. */
+        if (l->arena.slots[slot].pid_namespace == hr_process_pid_namespace())
+            ipc_poison(&l->arena, IPC_POISON_FENCE);
         return false;
     }
     l->has_admin = true;
     ipc_recover_slot(l, slot);
     l->has_admin = false;
+    /* Without memory it is still DEAD, and nobody's to have. */
+    if (atomic_load_explicit(&l->arena.slots[slot].state, memory_order_relaxed) != IPC_SLOT_FREE)
+        return false;
     atomic_fetch_add_explicit(&l->arena.header->n_recovered, 1, memory_order_relaxed);
     return true;
 }
