@@ -249,3 +249,12 @@ const char *hr_args_option(const struct hr_args *args, enum hr_option_id id)
             value = args->flags[i].value;
     return value;
 }
+
+const char *hr_args_pool(const struct hr_args *args)
+{
+    const char *name = NULL;
+    for (uint32_t i = 0; i < args->n_flags; i++)
+        if (args->flags[i].option == &hr_options[HR_OPT_POOL] && !strchr(args->flags[i].value, '='))
+            name = args->flags[i].value;
+    return name;
+}

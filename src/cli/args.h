@@ -68,4 +68,7 @@ void hr_args_fini(struct hr_args *args);
 /* The last value given, "" for a flag without one; NULL when it was not given. */
 const char *hr_args_option(const struct hr_args *args, enum hr_option_id id);
 
+/* The pool that `--pool NAME` names, without a key of it; NULL: none. */
+const char *hr_args_pool(const struct hr_args *args);
+
 #endif /* HR_CLI_ARGS_H */

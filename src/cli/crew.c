@@ -264,13 +264,26 @@ static void on_left_too_long(struct hr_timer *timer)
     hr_proc_signal(proc, SIGKILL);
 }
 
+/* Before the signal, which takes its time: once a reload is said to be done,
+ * nothing new may go to the old code. */
+static void retire_in_layer(struct hr_layer *layer, pid_t pid)
+{
+    struct hr_member member;
+    for (uint32_t slot = 0; hr_layer_member(layer, slot, &member); slot++)
+        if (member.is_live && member.pid == pid)
+            hr_layer_retire(layer, member.slot, member.slot_gen);
+}
+
 void hr_proc_leave(struct hr_proc *proc, hr_time drain)
 {
     struct hr_seat *seat = proc->seat;
-    if (seat && seat->holder == proc)
+    hr_assert(seat);
+    if (seat->holder == proc)
         seat->holder = NULL;
-    if (seat && seat->successor == proc)
+    if (seat->successor == proc)
         seat->successor = NULL;
+    if (proc->pool[0] && proc->state == HR_PROC_READY)
+        retire_in_layer(seat->crew->supervisor->layer, proc->pid);
     proc->seat = NULL;
     proc->state = HR_PROC_LEAVING;
     hr_proc_signal(proc, SIGTERM);

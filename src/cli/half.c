@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/process.h"
 #include "cli/attach.h"
 #include "cli/descriptors.h"
@@ -25,15 +26,12 @@ static int open_log(const struct hr_args *args, const struct hr_half *half)
     return HR_EXIT_SETTINGS;
 }
 
-static int choose_pool(const struct hr_args *args, struct hr_half *half)
+/* Loading has made what --pool names. */
+static const struct hr_settings_pool *choose_pool(const struct hr_args *args,
+                                                  const struct hr_settings *settings)
 {
-    half->pool = hr_pool_default(half->settings);
-    for (uint32_t i = 0; i < args->n_flags; i++) {
-        const struct hr_flag *flag = &args->flags[i];
-        if (flag->option == &hr_options[HR_OPT_POOL] && !strchr(flag->value, '='))
-            half->pool = hr_pool_find(half->settings, hr_str_of(flag->value));
-    }
-    return half->pool ? 0 : HR_EXIT_USAGE; /* loading has made what --pool names */
+    const char *name = hr_args_pool(args);
+    return name ? hr_pool_find(settings, hr_str_of(name)) : hr_pool_default(settings);
 }
 
 /* Started by hand there is no supervisor to give numbers; the pid is one that nobody else has. */
@@ -83,9 +81,8 @@ int hr_half_begin(const struct hr_args *args, const char *kind, struct hr_half *
         hr_complain("--layer memory: is one process; it goes with 'headrace run'.");
         return HR_EXIT_USAGE;
     }
-    r = choose_pool(args, out);
-    if (r != 0)
-        return r;
+    out->pool = choose_pool(args, out->settings);
+    hr_assert(out->pool);
     choose_label(args, kind, out);
     r = open_log(args, out);
     if (r == 0)

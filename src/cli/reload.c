@@ -97,7 +97,7 @@ int hr_verb_reload(const struct hr_args *args)
         code = HR_EXIT_LAYER;
     }
     if (code == 0) {
-        struct hr_str pool = hr_str_of(hr_args_option(args, HR_OPT_POOL));
+        struct hr_str pool = hr_str_of(hr_args_pool(args));
         int r = ask(visit.layer, &supervisor, pool, waits);
         if (r == HR_LAYER_GONE) {
             hr_complain("the supervisor is gone; 'headrace status' shows what is left.");

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "cli/nearest.h"
 
 static int complain_of_flag(const struct hr_flag *flag, int r, struct hr_diag *diag)
 {
@@ -42,19 +43,34 @@ static int set_row_flag(struct hr_settings *settings, const struct hr_flag *flag
         diag);
 }
 
+/* `work --pool jobs`: a pool of the file, or any where there is none. */
+static int name_pool(struct hr_settings *settings, struct hr_str name, struct hr_diag *diag)
+{
+    struct hr_section *section;
+    struct hr_nearest nearest = {.word = name};
+    if (!settings->file || hr_pool_find(settings, name))
+        return hr_trace(hr_settings_section(settings, HR_SECTION_POOL, name, &section, diag));
+    for (struct hr_settings_pool *pool = hr_pool_first(settings); pool; pool = hr_pool_next(pool))
+        hr_nearest_offer(&nearest, hr_str_of(pool->section.name));
+    return hr_diag_say(diag, "%s has no pool '%.*s'%s%s%s", settings->file, HR_STR(name),
+                       nearest.best[0] ? "; did you mean '" : "", nearest.best,
+                       nearest.best[0] ? "'?" : "");
+}
+
 /* --pool web.processes=8 is --set pool.web.processes=8; --pool web names a pool. */
-static int set_pool_flag(struct hr_settings *settings, const struct hr_flag *flag,
-                         struct hr_diag *diag)
+static int set_pool_flag(struct hr_settings *settings, const struct hr_args *args,
+                         const struct hr_flag *flag, struct hr_diag *diag)
 {
     char assignment[1024] = "pool.";
     struct hr_origin origin = {.kind = HR_FROM_FLAG, .where = flag->spelling};
     struct hr_str value = hr_str_of(flag->value);
 
-    if (!memchr(value.ptr, '=', value.len)) {
-        struct hr_section *section;
+    bool is_name = !memchr(value.ptr, '=', value.len);
+    if (is_name && args->verb == HR_VERB_WORK)
+        return complain_of_flag(flag, name_pool(settings, value, diag), diag);
+    if (is_name)
         return complain_of_flag(
-            flag, hr_settings_section(settings, HR_SECTION_POOL, value, &section, diag), diag);
-    }
+            flag, hr_diag_say(diag, "say what of it: --pool %s.processes=8", flag->value), diag);
     if (!hr_str_copy(assignment + 5, sizeof assignment - 5, value))
         return complain_of_flag(flag, hr_diag_say(diag, "is too long"), diag);
     return complain_of_flag(
@@ -70,7 +86,7 @@ static int set_named_flag(struct hr_settings *settings, const struct hr_args *ar
             flag, hr_settings_assign(settings, hr_str_of(flag->value), &origin, diag), diag);
     /* `reload` only names a pool that runs. */
     if (flag->option == &hr_options[HR_OPT_POOL] && args->verb != HR_VERB_RELOAD)
-        return hr_trace(set_pool_flag(settings, flag, diag));
+        return hr_trace(set_pool_flag(settings, args, flag, diag));
     if (flag->row && flag->row->section != HR_SECTION_POOL)
         return hr_trace(set_row_flag(settings, flag, diag));
     return 0;
@@ -128,13 +144,16 @@ static int read_chosen_file(struct hr_settings *settings, const struct hr_args *
     return hr_trace(hr_settings_read_file(settings, settings->file, diag));
 }
 
-/* Without any pool there is one: most sites need no more. */
-static int ensure_pool(struct hr_settings *settings, struct hr_diag *diag)
+/* Without any pool there is one: most sites need no more. It is the one that `work` names. */
+static int ensure_pool(struct hr_settings *settings, const struct hr_args *args,
+                       struct hr_diag *diag)
 {
     struct hr_section *section;
+    const char *named = args->verb == HR_VERB_WORK ? hr_args_pool(args) : NULL;
+    struct hr_str name = hr_str_of(named ? named : "web");
     if (settings->n_pools > 0)
         return 0;
-    return hr_trace(hr_settings_section(settings, HR_SECTION_POOL, HR_LIT("web"), &section, diag));
+    return hr_trace(hr_settings_section(settings, HR_SECTION_POOL, name, &section, diag));
 }
 
 static int load_all(struct hr_settings *settings, const struct hr_args *args, struct hr_diag *diag)
@@ -142,13 +161,13 @@ static int load_all(struct hr_settings *settings, const struct hr_args *args, st
     bool is_child = hr_args_option(args, HR_OPT_AS) != NULL;
     int r = is_child ? 0 : read_chosen_file(settings, args, diag);
     if (r == 0 && !is_child)
-        r = ensure_pool(settings, diag);
+        r = ensure_pool(settings, args, diag);
     if (r == 0 && !is_child)
         r = hr_settings_read_environment(settings, diag);
     if (r == 0)
         r = read_flags(settings, args, diag);
     if (r == 0)
-        r = ensure_pool(settings, diag);
+        r = ensure_pool(settings, args, diag);
     if (r == 0)
         r = read_app(settings, args, diag);
     return hr_trace(r < 0 ? r : hr_settings_finish(settings, diag));

@@ -275,6 +275,15 @@ static void on_interrupt(struct hr_supervisor *supervisor)
     supervisor->was_interrupted = true;
 }
 
+/* An operator's, or the kernel's because our terminal was closed. */
+static void on_hangup(struct hr_supervisor *supervisor)
+{
+    if (supervisor->had_terminal && !isatty(STDERR_FILENO))
+        begin_stop(supervisor, HR_EXIT_OK);
+    else if (!hr_supervisor_is_stopping(supervisor))
+        hr_roll_begin(supervisor, (struct hr_str){0}, "SIGHUP", NULL);
+}
+
 static void reopen_logs(struct hr_supervisor *supervisor)
 {
     hr_logfile_reopen();
@@ -298,24 +307,24 @@ static void on_signal(struct hr_signal *signal, int number)
         on_interrupt(the_supervisor);
         break;
     case SIGHUP:
-        if (!hr_supervisor_is_stopping(the_supervisor))
-            hr_roll_begin(the_supervisor, (struct hr_str){0}, "SIGHUP", NULL);
+        on_hangup(the_supervisor);
         break;
     case SIGUSR1:
         reopen_logs(the_supervisor);
         break;
-    default:
-        HR_UNREACHABLE("a signal that was not asked for");
+    default: /* would end us, and mean other things elsewhere */
+        hr_log(HR_EV_CONFIG, "signal=SIG%s text=\"not one that this version knows\"",
+               sigabbrev_np(number));
     }
 }
 
-static const int signal_numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1};
-enum { N_SIGNALS = sizeof signal_numbers / sizeof *signal_numbers };
+static const int signal_numbers[HR_SUPERVISOR_SIGNALS] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP,
+                                                          SIGUSR1, SIGUSR2, SIGQUIT};
 
 static int open_signals(struct hr_supervisor *supervisor)
 {
     the_supervisor = supervisor;
-    for (int i = 0; i < N_SIGNALS; i++) {
+    for (int i = 0; i < HR_SUPERVISOR_SIGNALS; i++) {
         int r =
             hr_signal_open(supervisor->loop, &supervisor->signals[i], signal_numbers[i], on_signal);
         if (r < 0)
@@ -396,6 +405,7 @@ int hr_supervisor_run(struct hr_supervisor *supervisor)
     char text[256];
     hr_list_init(&supervisor->crews);
     hr_list_init(&supervisor->procs);
+    supervisor->had_terminal = isatty(STDERR_FILENO);
     int r = hr_loop_new(&supervisor->loop);
     if (r == 0) {
         r = start_all(supervisor);

@@ -29,6 +29,7 @@
 #include "cli/watch.h"
 
 enum {
+    HR_SUPERVISOR_SIGNALS = 7,
     HR_CREW_MAX_EXITS = 128, /* times remembered; status shows no more than that an hour */
 };
 
@@ -107,12 +108,12 @@ struct hr_supervisor {
     struct hr_loop *loop;
     enum hr_supervisor_state state;
     int exit_code;
-    bool was_interrupted;
+    bool was_interrupted, had_terminal;
     struct hr_list crews, procs;
     struct hr_roll roll;
     struct hr_watch watch;
     struct hr_timer scan, watchdog, report;
-    struct hr_signal signals[5];
+    struct hr_signal signals[HR_SUPERVISOR_SIGNALS];
     int n_signals;
     struct hr_hook layer_hook;
     struct hr_io layer_io;

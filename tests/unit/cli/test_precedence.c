@@ -213,6 +213,23 @@ static void a_child_takes_its_flags_alone(void **state)
     hr_settings_unref(settings);
 }
 
+static void a_worker_names_a_pool_of_the_file(void **state)
+{
+    struct hr_settings *settings;
+    struct hr_diag diag;
+    (void)state;
+    settings = scratch_settings("work ./a.so --pool jobs"); /* without a file any will do */
+    assert_string_equal(hr_pool_default(settings)->section.name, "jobs");
+    assert_string_equal(hr_pool_default(settings)->app, "./a.so");
+    hr_settings_unref(settings);
+    scratch_write("headrace.ini", "[pool jobs]\nchannels = j.*\n");
+    assert_int_equal(scratch_load("work ./a.so --pool jbos", &settings, &diag), HR_ERR_CONFIG);
+    assert_holds(diag.message, "headrace.ini has no pool 'jbos'; did you mean 'jobs'?");
+    assert_true(diag.is_usage);
+    assert_int_equal(scratch_load("run ./a.so --pool jobs", &settings, &diag), HR_ERR_CONFIG);
+    assert_holds(diag.message, "say what of it: --pool jobs.processes=8");
+}
+
 int test_precedence(void)
 {
 #define IN_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_enter, scratch_leave)
@@ -231,6 +248,7 @@ int test_precedence(void)
         IN_SCRATCH(strange_variables_are_no_errors),
         IN_SCRATCH(the_name_is_the_directorys),
         IN_SCRATCH(a_child_takes_its_flags_alone),
+        IN_SCRATCH(a_worker_names_a_pool_of_the_file),
     };
     return cmocka_run_group_tests_name("precedence", tests, NULL, NULL);
 }
