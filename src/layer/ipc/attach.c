@@ -35,9 +35,10 @@ static void arena_name(char out[24])
 
 static const char *user_name(uid_t uid, char buf[32])
 {
-    const struct passwd *pw = getpwuid(uid);
-    if (pw)
-        snprintf(buf, 32, "%s", pw->pw_name);
+    struct passwd pw, *found = NULL;
+    char names[1024];
+    if (getpwuid_r(uid, &pw, names, sizeof names, &found) == 0 && found)
+        snprintf(buf, 32, "%s", pw.pw_name);
     else
         snprintf(buf, 32, "uid %lu", (unsigned long)uid);
     return buf;

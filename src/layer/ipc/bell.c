@@ -205,7 +205,10 @@ static bool has_work(struct ipc_layer *l, enum hr_receive_from from)
     for (uint32_t i = first; i < end; i++)
         if (!ipc_queue_is_empty(&l->sources[i].ring))
             return true;
-    return ipc_is_poisoned(&l->arena);
+    /* seq_cst, after our bell: who registers a channel rings everybody after it. */
+    uint32_t n_channels = atomic_load(&l->arena.header->n_channels);
+    bool is_new = n_channels != l->n_seen && n_channels <= l->arena.geometry.n_channels;
+    return is_new || ipc_is_poisoned(&l->arena);
 }
 
 /* Announces that we sleep and looks once more; false when there is work. */

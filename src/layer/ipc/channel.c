@@ -88,7 +88,7 @@ static uint32_t as_ms(hr_time t)
  * channel is registered when the first message needs it. */
 static void apply_policy(struct ipc_arena *a, struct ipc_queue *q, const struct hr_policy *p)
 {
-    uint32_t ring = q->size_log2 ? UINT32_C(1) << q->size_log2 : UINT32_MAX;
+    uint32_t ring = q->size_log2 ? UINT32_C(1) << (q->size_log2 & 31) : UINT32_MAX;
     uint32_t most = p->max_messages < ring ? p->max_messages : ring;
     uint32_t flags = p->delivery == HR_AT_LEAST_ONCE ? IPC_QUEUE_LEASED : 0;
     atomic_store_explicit(&q->max_messages, most, memory_order_relaxed);
@@ -132,7 +132,8 @@ void ipc_dead_letter_name(const struct ipc_arena *a, uint32_t queue, char out[HR
     struct hr_policy policy;
     char name[HR_NAME_MAX + 1];
     size_t n = load_rows(a, rows);
-    ipc_channel_name(a, queue, name);
+    if (ipc_channel_name(a, queue, name) == 0)
+        name[0] = '\0';
     hr_policy_resolve(rows, n, hr_str_of(name), a->bytes, &policy);
     memcpy(out, policy.dead_letter, sizeof policy.dead_letter);
 }
@@ -172,7 +173,7 @@ static void publish(struct ipc_arena *a, _Atomic uint32_t *cell, struct hr_str n
     /* release: pairs with the acquires of find_cell() and ipc_channel_name().
      * The count first: a death in between leaves a channel without a cell,
      * which the next registration of that name makes up for. */
-    atomic_store_explicit(&a->header->n_channels, number + 1, memory_order_release);
+    atomic_store(&a->header->n_channels, number + 1); /* seq_cst: see has_work() */
     atomic_store_explicit(cell, number + 1, memory_order_release);
 }
 

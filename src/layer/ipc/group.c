@@ -125,7 +125,8 @@ static bool ensure_interest(const struct ipc_arena *a, uint32_t slot, uint64_t h
                                                     memory_order_relaxed))
             return true;
     }
-    atomic_store_explicit(&a->slots[slot].catch_all, 1, memory_order_release);
+    /* A count, so that leave_catch_all() sees that it was set once more. */
+    atomic_fetch_add_explicit(&a->slots[slot].catch_all, 1, memory_order_release);
     return false;
 }
 
@@ -212,30 +213,32 @@ void ipc_group_drop(struct ipc_layer *l, uint32_t conn)
 
 /* ---- collection */
 
-/* All our groups have a word: we need no longer catch everything. */
-static void leave_catch_all(struct ipc_layer *l)
+/* When all our groups have a word we need no longer catch everything. `seen`
+ * was read before the inbox was empty: whoever joined without finding room
+ * until then is a member by now, whoever does so later makes the CAS fail. */
+static void leave_catch_all(struct ipc_layer *l, uint32_t seen)
 {
-    struct ipc_slot *slot = &l->arena.slots[l->layer.slot];
     uint32_t cursor = 0, n;
     struct hr_str group;
-    if (!atomic_load_explicit(&slot->catch_all, memory_order_relaxed))
+    if (seen == 0)
         return;
-    atomic_store_explicit(&slot->catch_all, 0, memory_order_seq_cst);
     while (hr_members_next_group(&l->members, &cursor, &group, &n)) {
         if (!ensure_interest(&l->arena, l->layer.slot, hash_group(group), 0))
-            return; /* which has set it again */
+            return;
         publish_count(l, group, n, 0);
     }
+    atomic_compare_exchange_strong(&l->arena.slots[l->layer.slot].catch_all, &seen, 0);
 }
 
 void ipc_group_collect(struct ipc_layer *l, hr_time now)
 {
     struct ipc_ring inbox;
+    uint32_t catch_all = atomic_load(&l->arena.slots[l->layer.slot].catch_all);
     if (now < l->next_collection || !ipc_ring_of(&l->arena, l->layer.slot, &inbox) ||
         !ipc_queue_is_empty(&inbox))
         return;
     l->next_collection = now + HR_SECOND;
-    leave_catch_all(l);
+    leave_catch_all(l, catch_all);
     struct interests in = interests_of(&l->arena, l->layer.slot);
     for (uint32_t i = 0; i < in.n; i++) {
         uint64_t w = atomic_load_explicit(&in.words[i], memory_order_acquire);
@@ -299,9 +302,10 @@ static int change_named(struct ipc_layer *l, struct hr_str group, struct hr_str 
         if (cell == NO_CELL) {
             r = hr_layer_refuse(HR_FULL_COUNT);
         } else {
+            /* The count first: a death in between must not leave 0 beside a member. */
+            atomic_fetch_add_explicit(&a->header->n_named, 1, memory_order_release);
             atomic_store_explicit(&in.words[cell], hash << 24 | (queue - a->n_slots),
                                   memory_order_release);
-            atomic_fetch_add_explicit(&a->header->n_named, 1, memory_order_release);
         }
     } else if (!adds && other == queue) {
         atomic_store_explicit(&in.words[window_cell(&in, hash, i - 1)], IPC_INTEREST_REMOVED,

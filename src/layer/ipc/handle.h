@@ -96,7 +96,8 @@ static inline const struct ipc_layer *ipc_of_const(const struct hr_layer *layer)
 }
 
 /* ---- channel.c */
-int ipc_set_policies(struct hr_layer *layer, const struct hr_channel_policy *rows, size_t n_rows);
+HR_MUST_CHECK int ipc_set_policies(struct hr_layer *layer, const struct hr_channel_policy *rows,
+                                   size_t n_rows);
 bool ipc_channel_stats(struct hr_layer *layer, uint32_t index, struct hr_channel_stats *out);
 bool ipc_channel_index(struct hr_layer *layer, struct hr_str name, uint32_t *index_out);
 void ipc_count_drop_by_name(struct hr_layer *layer, struct hr_str channel, enum hr_reason reason);
@@ -123,11 +124,12 @@ void ipc_count_drop(const struct ipc_arena *arena, uint32_t queue, enum hr_reaso
                     bool was_queued);
 
 /* ---- send.c */
-int ipc_draft(struct hr_layer *layer, struct hr_str channel, size_t size, struct hr_draft *draft);
-int ipc_draft_to(struct hr_layer *layer, const struct hr_addr *to, size_t size,
-                 struct hr_draft *draft);
-int ipc_draft_send(struct hr_draft *draft);
-int ipc_draft_send_kind(struct hr_draft *draft, enum ipc_kind kind);
+HR_MUST_CHECK int ipc_draft(struct hr_layer *layer, struct hr_str channel, size_t size,
+                            struct hr_draft *draft);
+HR_MUST_CHECK int ipc_draft_to(struct hr_layer *layer, const struct hr_addr *to, size_t size,
+                               struct hr_draft *draft);
+HR_MUST_CHECK int ipc_draft_send(struct hr_draft *draft);
+HR_MUST_CHECK int ipc_draft_send_kind(struct hr_draft *draft, enum ipc_kind kind);
 void ipc_draft_cancel(struct hr_draft *draft);
 struct hr_ticket_info ipc_ticket(struct hr_layer *layer, const struct hr_ticket *ticket);
 /* Puts a block that we own into a queue and wakes a receiver. `limit` 0: as
@@ -152,11 +154,13 @@ void ipc_let_go(struct ipc_layer *l);
 HR_MUST_CHECK int ipc_refresh_sources(struct ipc_layer *l);
 /* Sets or clears our waiter bits in all channels listened to. */
 void ipc_set_waiters(struct ipc_layer *l, bool on);
-int ipc_listen(struct hr_layer *layer, struct hr_str pattern);
+HR_MUST_CHECK int ipc_listen(struct hr_layer *layer, struct hr_str pattern);
 void ipc_unlisten(struct hr_layer *layer, struct hr_str pattern);
-int ipc_receive(struct hr_layer *layer, enum hr_receive_from from, struct hr_delivery *out);
-int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease);
-int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason);
+HR_MUST_CHECK int ipc_receive(struct hr_layer *layer, enum hr_receive_from from,
+                              struct hr_delivery *out);
+HR_MUST_CHECK int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease);
+HR_MUST_CHECK int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease,
+                           enum hr_reason reason);
 
 /* ---- bell.c */
 HR_MUST_CHECK int ipc_bell_open(struct ipc_layer *l);
@@ -169,20 +173,20 @@ void ipc_ring_all(struct ipc_layer *l);
 void ipc_clear_waiter(const struct ipc_arena *arena, uint32_t slot);
 /* Servers: watch the processes of members that came, forget those that went. */
 void ipc_watch_members(struct ipc_layer *l);
-int ipc_wait(struct hr_layer *layer, enum hr_receive_from from, hr_time timeout);
+HR_MUST_CHECK int ipc_wait(struct hr_layer *layer, enum hr_receive_from from, hr_time timeout);
 int ipc_fd(struct hr_layer *layer);
-int ipc_prepare(struct hr_layer *layer, enum hr_receive_from from);
+HR_MUST_CHECK int ipc_prepare(struct hr_layer *layer, enum hr_receive_from from);
 void ipc_dispatch(struct hr_layer *layer);
 hr_time ipc_poll_timeout(const struct hr_layer *layer);
 
 /* ---- group.c */
 void ipc_group_init(struct ipc_layer *l);
-int ipc_group_add(struct hr_layer *layer, struct hr_str group, const struct hr_addr *addr,
-                  struct hr_str name);
-int ipc_group_discard(struct hr_layer *layer, struct hr_str group, const struct hr_addr *addr,
-                      struct hr_str name);
-int ipc_group_send(struct hr_layer *layer, struct hr_str group, const void *data, size_t len,
-                   uint32_t *n_skipped);
+HR_MUST_CHECK int ipc_group_add(struct hr_layer *layer, struct hr_str group,
+                                const struct hr_addr *addr, struct hr_str name);
+HR_MUST_CHECK int ipc_group_discard(struct hr_layer *layer, struct hr_str group,
+                                    const struct hr_addr *addr, struct hr_str name);
+HR_MUST_CHECK int ipc_group_send(struct hr_layer *layer, struct hr_str group, const void *data,
+                                 size_t len, uint32_t *n_skipped);
 size_t ipc_group_count(struct hr_layer *layer, struct hr_str group, bool *is_partial);
 void ipc_group_channels(struct hr_layer *layer, struct hr_str group, hr_name_fn fn, void *arg,
                         bool *is_partial);
@@ -199,7 +203,8 @@ void ipc_interest_clear(const struct ipc_arena *arena,
                         uint32_t slot); /* of a slot that is over; admin lock held */
 
 /* ---- record.c */
-int ipc_record_put(struct hr_layer *layer, struct hr_str key, const void *data, size_t len);
+HR_MUST_CHECK int ipc_record_put(struct hr_layer *layer, struct hr_str key, const void *data,
+                                 size_t len);
 void ipc_record_remove(struct hr_layer *layer, struct hr_str key);
 bool ipc_record_next(struct hr_layer *layer, uint32_t *cursor, struct hr_record *out);
 /* Reads one record by key; false when there is none. */
@@ -224,7 +229,8 @@ void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason
 void ipc_return_lease(struct ipc_layer *l, uint32_t block, enum hr_reason reason);
 
 /* ---- attach.c */
-int ipc_open(struct hr_str where, const struct hr_layer_options *options, struct hr_layer **out);
+HR_MUST_CHECK int ipc_open(struct hr_str where, const struct hr_layer_options *options,
+                           struct hr_layer **out);
 void ipc_close(struct hr_layer *layer);
 void ipc_touch(struct hr_layer *layer);
 

@@ -47,14 +47,20 @@ void ipc_set_waiters(struct ipc_layer *l, bool on)
 {
     if (l->is_waiting == on)
         return;
-    for (uint32_t i = 1; i < l->n_sources; i++)
+    for (uint32_t i = 1; i < l->n_sources; i++) {
         set_waiter(l, l->sources[i].number, on);
+        /* The baton: we may have been rung for what we now do not take. */
+        if (!on && !ipc_queue_is_empty(&l->sources[i].ring))
+            ipc_ring(l, l->sources[i].number);
+    }
     l->is_waiting = on;
 }
 
 static int rebuild_sources(struct ipc_layer *l, uint32_t n_channels)
 {
     struct ipc_arena *a = &l->arena;
+    if (n_channels > a->geometry.n_channels)
+        n_channels = a->geometry.n_channels;
     ipc_set_waiters(l, false); /* of the old ones */
     struct ipc_source *sources = hr_realloc(l->sources, (1 + n_channels) * sizeof *sources);
     if (!sources)

@@ -81,13 +81,14 @@ static void put_back(struct ipc_layer *l, uint32_t number, uint32_t flags)
     const struct ipc_block *block = ipc_block_at(&l->arena, number);
     bool to_sender = block->kind == IPC_LEASE_LOST;
     uint32_t queue = to_sender ? block->reply_slot : block->queue;
+    uint32_t len = block->len; /* which is somebody else's once it is queued */
     struct ipc_ring ring;
     if (queue >= l->arena.n_queues || !ipc_ring_of(&l->arena, queue, &ring))
         give_up(l, number, HR_REASON_STALE);
     else if (ipc_post(l, queue, number, to_sender ? 0 : ring.max_messages))
         leave_to_layer(l, number, flags);
     else if (!to_sender && flags != IPC_DELAYED) /* whose bytes were never taken off */
-        atomic_fetch_add_explicit(&ring.queue->bytes, block->len, memory_order_relaxed);
+        atomic_fetch_add_explicit(&ring.queue->bytes, len, memory_order_relaxed);
 }
 
 /* A lease with a reply address goes there, as it is, if it still stands. */
@@ -116,11 +117,11 @@ static void return_to_sender(struct ipc_layer *l, uint32_t number, enum hr_reaso
 /* To the dead letters, which are registered when the first message needs
  * them. The lease flag goes first: with it gone and the queue still the old
  * one, a successor of ours comes here again. */
-static void bury_letter(struct ipc_layer *l, uint32_t number)
+static void bury_letter(struct ipc_layer *l, uint32_t number, uint32_t from)
 {
     struct ipc_block *block = ipc_block_at(&l->arena, number);
     char name[HR_NAME_MAX + 1];
-    uint32_t queue, from = block->queue;
+    uint32_t queue;
     block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
     ipc_dead_letter_name(&l->arena, from, name);
     int r = l->has_admin ? ipc_channel_get_locked(l, hr_str_of(name), &queue)
@@ -141,17 +142,18 @@ static void bury_letter(struct ipc_layer *l, uint32_t number)
 static void settle(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
 {
     const struct ipc_block *block = ipc_block_at(&l->arena, number);
-    if (block->queue >= l->arena.n_queues) {
+    uint32_t queue = block->queue;
+    if (queue >= l->arena.n_queues) {
         give_up(l, number, reason);
         return;
     }
-    const struct ipc_queue *q = &l->arena.queues[block->queue];
+    const struct ipc_queue *q = &l->arena.queues[queue];
     bool is_leased_queue = atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED;
     uint32_t most = atomic_load_explicit(&q->attempts, memory_order_relaxed);
     if (block->reply_slot_gen != 0)
         return_to_sender(l, number, reason);
     else if (is_leased_queue && (!(block->flags & IPC_BLOCK_LEASE) || block->attempts >= most))
-        bury_letter(l, number);
+        bury_letter(l, number, queue);
     else if (is_leased_queue || !(block->flags & IPC_BLOCK_LEASE))
         put_back(l, number, IPC_RETURNING);
     else
@@ -245,7 +247,7 @@ static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
                             .tries = w.tries + (w.flags & IPC_LEASED ? 1 : 0),
                             .flags = w.flags & IPC_LEASED ? IPC_RETURNING : flags,
                             .owner = l->layer.slot + 1};
-    const struct ipc_block *block = ipc_block_at(&l->arena, number);
+    uint32_t queue = ipc_block_at(&l->arena, number)->queue;
     if (!ipc_word_cas(&l->arena, number, w, ours))
         return;
     if (w.flags & IPC_LEASED) {
@@ -260,8 +262,8 @@ static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
         leave_to_layer(l, number, IPC_DELAYED);
         return;
     }
-    if (w.flags & IPC_IN_HAND && block->queue < l->arena.n_queues)
-        ipc_count_drop(&l->arena, block->queue, HR_REASON_WORKER_DIED, true);
+    if (w.flags & IPC_IN_HAND && queue < l->arena.n_queues)
+        ipc_count_drop(&l->arena, queue, HR_REASON_WORKER_DIED, true);
     ipc_block_free(&l->arena, &l->finder, number);
 }
 
@@ -491,6 +493,8 @@ void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason
         ipc_count_drop(&l->arena, queue, reason, false);
         ipc_block_free(&l->arena, &l->finder, i);
     }
+    /* A sweep may have counted at the same time: let the next one count anew. */
+    atomic_store_explicit(&l->arena.header->has_limbo, 1, memory_order_release);
 }
 
 /* Takes leases of at-least-once channels from holders that had them too long. */
@@ -528,7 +532,8 @@ static void heal_bytes(const struct ipc_ring *ring)
     struct ipc_queue *q = ring->queue;
     int64_t tail = (int64_t)atomic_load_explicit(&q->tail, memory_order_acquire);
     int64_t bytes = atomic_load_explicit(&q->bytes, memory_order_relaxed);
-    if (bytes == 0 || !ipc_queue_is_empty(ring))
+    if (bytes == 0 || !ipc_queue_is_empty(ring) ||
+        atomic_load_explicit(&q->n_delayed, memory_order_relaxed) != 0) /* whose bytes count */
         return;
     if (atomic_exchange_explicit(&q->idle_mark, tail, memory_order_relaxed) == tail)
         atomic_compare_exchange_strong_explicit(&q->bytes, &bytes, 0, memory_order_relaxed,
@@ -571,7 +576,9 @@ void ipc_sweep(struct ipc_layer *l, hr_time now)
     /* One sweep for all. A clock that jumped (never CLOCK_MONOTONIC's) or a
      * damaged mark must not stop them for ever. */
     int64_t last = atomic_load_explicit(&l->arena.header->last_sweep, memory_order_relaxed);
-    if ((now - last < sweep_every && now >= last) ||
+    hr_time since = (hr_time)((uint64_t)now - (uint64_t)last);
+    /* Clocks of members differ by a coarse tick. */
+    if ((since < sweep_every && since > -sweep_every) ||
         !atomic_compare_exchange_strong(&l->arena.header->last_sweep, &last, now))
         return;
     sweep_deaths(l);

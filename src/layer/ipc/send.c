@@ -197,7 +197,7 @@ int ipc_post(struct ipc_layer *l, uint32_t queue, uint32_t block, uint32_t limit
 }
 
 /* Leaves a message with the layer until it is due. Storing the word is the commit. */
-static void delay(struct ipc_layer *l, uint32_t head, hr_time by)
+static void delay(struct ipc_layer *l, uint32_t queue, uint32_t head, hr_time by)
 {
     struct ipc_block *block = ipc_block_at(&l->arena, head);
     struct ipc_word w = ipc_word_load(&l->arena, head);
@@ -206,7 +206,7 @@ static void delay(struct ipc_layer *l, uint32_t head, hr_time by)
         &l->arena, head,
         (struct ipc_word){
             .gen = w.gen, .tries = w.tries, .flags = IPC_DELAYED, .owner = IPC_OWNER_LAYER});
-    atomic_fetch_add_explicit(&l->arena.queues[block->queue].n_delayed, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&l->arena.queues[queue].n_delayed, 1, memory_order_relaxed);
     atomic_store_explicit(&l->arena.header->has_limbo, 1, memory_order_release);
 }
 
@@ -240,7 +240,7 @@ int ipc_draft_send_kind(struct hr_draft *draft, enum ipc_kind kind)
     if (draft->options.delay > 0) {
         is_full = ipc_queue_depth(&ring) + n_delayed >= limit;
         if (!is_full)
-            delay(l, head, draft->options.delay);
+            delay(l, queue, head, draft->options.delay);
     } else {
         limit -= n_delayed < limit ? n_delayed : limit;
         is_full = ipc_queue_put(&l->arena, &ring, l->layer.slot, head, limit) != 0;
