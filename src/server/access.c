@@ -56,7 +56,7 @@ void hr_access_log_request(struct hr_http *http)
     if (!http->server->config.access_log || hr_listener_is_admin(http->conn->listener))
         return;
     struct hr_logline line;
-    hr_time now = hr_server_now(http->server);
+    hr_time now = hr_time_now();
     bool is_handshake = ex->has_head && ex->kind == HR_KIND_CONNECT;
     hr_logline_begin(&line, is_handshake ? HR_EV_WEBSOCKET : HR_EV_REQUEST);
     put_text(&line, "request_id", hr_request_id(http));
@@ -88,7 +88,7 @@ void hr_access_log_closed(const struct hr_websocket *ws)
     hr_logline_int(&line, "status", ws->code);
     hr_logline_int(&line, "bytes_in", (int64_t)ws->n_in);
     hr_logline_int(&line, "bytes_out", (int64_t)ws->n_out);
-    hr_logline_ms(&line, "total_ms", hr_server_now(ws->source.server) - ws->about->opened_at);
+    hr_logline_ms(&line, "total_ms", hr_time_now() - ws->about->opened_at);
     hr_logline_str(&line, "pool", ws->source.pool->name);
     hr_logline_str(&line, "protocol", HR_LIT("websocket"));
     hr_logline_end(&line);

@@ -248,7 +248,7 @@ static void source_sent(struct hr_source *source)
     hr_time now = hr_server_now(source->server);
     hr_time wait = source_queue_timeout(source), run = source_timeout(source);
     source->state = HR_SOURCE_OUT;
-    source->sent_at = now;
+    source->sent_at = hr_time_now(); /* a turn is too coarse for what is measured from here */
     source->taken_at = 0;
     source->holder = 0;
     source->mark = 0;

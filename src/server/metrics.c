@@ -90,10 +90,10 @@ static void observe(struct hr_metrics *metrics, struct hr_str pool, uint8_t kind
 
 void hr_metrics_event(struct hr_metrics *metrics, const struct hr_source *source)
 {
-    hr_time now = hr_server_now(source->server), taken = source->taken_at;
+    hr_time now = hr_time_now(), taken = source->taken_at;
     if (!metrics->words || taken == 0)
         return;
-    /* The loop's clock stands still for a turn: spans below it are none. */
+    /* The worker's clock is the same, but what it says is only likely. */
     hr_time queued = taken > source->sent_at ? taken - source->sent_at : 0;
     hr_time run = now > taken ? now - taken : 0;
     observe(metrics, source->pool->name, (uint8_t)(1 + source->kind), queued);

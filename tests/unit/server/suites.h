@@ -12,6 +12,7 @@ int test_group(void);
 int test_static(void);
 int test_admin(void);
 int test_life(void);
+int test_hostile(void);
 int test_route(void);
 int test_out(void);
 

@@ -136,6 +136,23 @@ static void accepting_pauses_at_max_connections(void **state)
     world_free(w);
 }
 
+static void a_siblings_listener_is_accepted_on_only_while_it_is_adopted(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){.keep_alive = 20 * HR_MS});
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* the first listener, as if it were a sibling's */
+        hr_server_adopt(w->server, 0, false);
+        struct client *c = client_new(w);
+        client_say(c, "GET /%ff HTTP/1.1\r\nHost: h\r\n\r\n");
+        world_settle(w);
+        assert_int_equal(hr_buf_len(&c->in), 0);
+        hr_server_adopt(w->server, 0, true);
+        client_answer(w, c, "GET", &answer);
+        assert_int_equal(answer.status, 400);
+    }
+    world_free(w);
+}
+
 static void being_out_of_descriptors_passes(void **state)
 {
     struct world *w = world_new(NULL);
@@ -224,6 +241,7 @@ int test_life(void)
         cmocka_unit_test(a_server_may_be_closed_with_everything_open),
         cmocka_unit_test(nothing_stays_allocated),
         cmocka_unit_test(accepting_pauses_at_max_connections),
+        cmocka_unit_test(a_siblings_listener_is_accepted_on_only_while_it_is_adopted),
         cmocka_unit_test(being_out_of_descriptors_passes),
         cmocka_unit_test(running_out_of_memory_anywhere_crashes_nothing),
     };

@@ -24,6 +24,7 @@ int main(int argc, char **argv)
         {"static", test_static},
         {"admin", test_admin},
         {"life", test_life},
+        {"hostile", test_hostile},
     };
     int failed = 0;
     if (argc > 1 && strcmp(argv[1], "ipc") == 0) {
