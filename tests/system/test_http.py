@@ -1,6 +1,7 @@
 """Promises to HTTP clients: curl, raw sockets, slow ones and early leavers."""
 
 import contextlib
+import os
 import re
 import socket
 import stat
@@ -10,7 +11,7 @@ import zlib
 
 import pytest
 
-from support.headrace import PATIENCE, free_port, wait_until
+from support.headrace import BUILD, PATIENCE, free_port, read_proc, wait_until
 from support.memory import MemoryWatch
 
 MIB = 1 << 20
@@ -69,6 +70,22 @@ def test_curl_keeps_one_connection_for_two_urls(site):
     with site() as s:
         got = curl("-w", "%{num_connects} ", f"{s.url}/version", f"{s.url}/version").stdout
         assert got == b"version 1\n1 version 1\n0 "
+
+
+def test_with_the_memory_layer_one_process_is_the_whole_site(tmp_path):
+    port = free_port()
+    command = [BUILD / "headrace", "run", "--layer", "memory:", "--port", str(port), BUILD / "tests/system/probe.so"]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: curl(f"http://127.0.0.1:{port}/pid", check=False).stdout == b"%d\n" % process.pid, "an answer")
+        assert read_proc(process.pid, f"task/{process.pid}/children") == []
+        got = curl("-T", "-", "-X", "POST", f"http://127.0.0.1:{port}/upload", input=b"m" * 5 * MIB).stdout
+        assert got.startswith(b"5242880 ")
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_pipelined_requests_are_answered_in_order(site):

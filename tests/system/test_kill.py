@@ -132,6 +132,18 @@ def test_an_answer_that_was_begun_is_cut_and_not_ended(site):
         wait_until(lambda: s.ready(), "a new worker")
 
 
+def test_an_upload_whose_worker_dies_is_answered_at_once(site):
+    """502 while its client still sends; nothing of it stays behind."""
+    with site("-w", 1) as s, socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE) as sock:
+        sock.sendall(b"POST /upload?tag=one HTTP/1.1\r\nHost: h\r\nContent-Length: 50000000\r\n\r\n" + b"x" * 1000000)
+        s.wait_for_output("taken one")
+        death = kill_and_wait(s.ready()[0])
+        assert sock.recv(65536).startswith(b"HTTP/1.1 502")
+        print("502 after", round((time.monotonic() - death) * 1000), "ms")
+        assert time.monotonic() - death < 1
+        wait_until(lambda: s.ready(), "a new worker")
+
+
 # ---- a WebSocket event in hand
 
 

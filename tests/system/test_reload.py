@@ -65,6 +65,25 @@ def test_reload_under_load_fails_no_request_and_drops_no_socket(site, app):
         print(load.count())
 
 
+def test_workers_killed_in_the_middle_of_a_reload_do_no_harm(site, app):
+    with site("-w", 3, app=app) as s:
+        with Load(s.port, ["GET /version", "GET /slow?ms=10"], n_clients=8) as load, Sockets(s.port) as sockets:
+            load.wait_for_more(20)
+            for version in ("probe2", "probe", "probe2"):
+                deploy(version, app.parent)
+                s.kill(s.process.pid, signal.SIGHUP)
+                for pid in s.pids("worker")[:2]:
+                    s.kill(pid)
+                load.wait_for_more(30)
+            wait_until(lambda: all(ask(s).endswith("version 2\n") for _ in range(10)), "the last code everywhere")
+            sockets.wait_for_more(3)
+        assert set(load.count()) <= {200, 502}, load.count()  # 502: killed with two workers
+        assert len(load.of(502)) <= 3
+        sockets.assert_none_dropped()
+        sockets.assert_none_lost()
+        s.wait_for_workers("web", 3)
+
+
 def test_hangup_reloads_too(site, app):
     with site("-w", 1, app=app) as s, Load(s.port, ["GET /version"]) as load:
         load.wait_for_more(20)

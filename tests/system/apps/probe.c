@@ -202,6 +202,7 @@ static int take_upload(struct hr_ctx *ctx, const struct hr_msg *request)
     struct upload *upload = hr_ctx_alloc(ctx, sizeof(*upload));
     if (!upload)
         return HR_ERR_NOMEM;
+    say("taken", hr_http_query(request, "tag"));
     *upload = (struct upload){.us = query_number(request, "us")};
     upload_add(upload, hr_http_body(request));
     hr_http_on_body(ctx, upload_piece, upload);
@@ -306,8 +307,8 @@ static int flood(struct hr_ctx *ctx, int64_t n)
     return hr_ws_send(ctx, "flooded");
 }
 
-/* A text that is a command is obeyed; everything else comes back as it is. `count` tells apart a
- * socket that stayed from one that was opened again. */
+/* A text that is a command is obeyed; everything else comes back as it is. `count`, which
+ * may take some ms, tells apart a socket that stayed from one that was opened again. */
 static int take_message(struct hr_ctx *ctx, const struct hr_msg *received)
 {
     struct hr_str text = hr_ws_text(received), rest;
