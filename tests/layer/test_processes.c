@@ -320,6 +320,72 @@ static void a_late_byte_in_the_bell_wakes_once(void **state)
     }
 }
 
+/* ---- who is woken */
+
+static void who_stops_taking_passes_its_wake_up_on(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *client = case_open(c, HR_ROLE_CLIENT), *workers[2];
+    for (int i = 0; i < 2; i++) {
+        workers[i] = case_open(c, HR_ROLE_WORKER);
+        assert_int_equal(hr_layer_listen(workers[i], HR_LIT("jobs")), 0);
+        assert_int_equal(hr_layer_prepare(workers[i], HR_RECEIVE_ALL), 0);
+    }
+    assert_int_equal(send_number(client, "jobs", 1, NULL), 0);
+    int rung = bell_of(client, hr_layer_slot(workers[1])) == IPC_AWAKE;
+    assert_int_equal(bell_of(client, hr_layer_slot(workers[rung])), IPC_AWAKE);
+    assert_int_equal(bell_of(client, hr_layer_slot(workers[!rung])), IPC_ASLEEP_POLL);
+
+    hr_layer_dispatch(workers[rung]);
+    assert_int_equal(hr_layer_prepare(workers[rung], HR_RECEIVE_INBOX), 0);
+    assert_int_equal(bell_of(client, hr_layer_slot(workers[!rung])), IPC_AWAKE);
+}
+
+enum { N_BROADCASTS = 20000 };
+
+static void broadcast_many(struct layer_case *c, int tell_fd)
+{
+    struct hr_layer *l = join(c, HR_ROLE_CLIENT);
+    uint32_t n_skipped;
+    tell(tell_fd);
+    for (int i = 0; i < N_BROADCASTS; i++)
+        do
+            child_must(hr_layer_group_send(l, HR_LIT("room7"), "1", 1, &n_skipped));
+        while (n_skipped > 0);
+    tell(tell_fd);
+}
+
+/* More groups than the table tells apart: it catches all, and tries to leave that every second. */
+static void no_broadcast_falls_between_catching_all_and_not(void **state)
+{
+    static const struct hr_geometry narrow = {.bytes = 4 << 20,
+                                              .n_channels = 8,
+                                              .role = {[HR_ROLE_SERVER] = {1, 64, 16, 4},
+                                                       [HR_ROLE_WORKER] = {1, 64, 16, 4},
+                                                       [HR_ROLE_CLIENT] = {1, 64, 16, 4}}};
+    struct layer_case *c = *state;
+    c->geometry = &narrow;
+    struct hr_layer *server = case_open(c, HR_ROLE_SERVER);
+    char group[] = "room0";
+    for (; group[4] < '8'; group[4]++) {
+        struct hr_addr addr = open_address(server);
+        assert_int_equal(hr_layer_group_add_addr(server, hr_str_of(group), &addr), 0);
+    }
+    struct child other = start(c, broadcast_many);
+    struct pollfd told = {.fd = other.told_fd, .events = POLLIN};
+    int n_received = 0;
+    for (bool is_over = false; !is_over;) {
+        struct hr_delivery d;
+        is_over = poll(&told, 1, 0) == 1;
+        while (hr_layer_receive(server, HR_RECEIVE_ALL, &d) == 0)
+            n_received++;
+        ipc_of(server)->next_collection = 0;
+        ipc_group_collect(ipc_of(server), 1);
+    }
+    end(&other);
+    assert_int_equal(n_received, N_BROADCASTS);
+}
+
 /* ---- forks */
 
 static int in_the_child(struct hr_layer *layer, const struct hr_lease *lease,
@@ -448,6 +514,8 @@ int main(int argc, char **argv)
         LAYER_TEST(who_attaches_after_all_have_died_recovers_everything),
         LAYER_TEST(a_stopped_consumer_blocks_nobody),
         LAYER_TEST(a_late_byte_in_the_bell_wakes_once),
+        LAYER_TEST(who_stops_taking_passes_its_wake_up_on),
+        LAYER_TEST(no_broadcast_falls_between_catching_all_and_not),
         LAYER_TEST(a_forked_handle_becomes_a_member_of_its_own),
         LAYER_TEST(a_forked_child_keeps_no_death_alive),
         LAYER_TEST(a_join_for_a_slots_last_owner_is_not_its_next_ones),

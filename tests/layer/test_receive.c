@@ -194,6 +194,36 @@ static void a_delivery_lives_until_the_next_receive_even_when_acknowledged(void 
     assert_int_equal(number_of(&delivery), 42);
 }
 
+/* Rings are powers of two: a capacity of just that fills the last lap to its last entry. */
+static void fill_and_drain_twice(struct layer_case *c, uint32_t capacity)
+{
+    struct hr_layer *worker = case_open(c, HR_ROLE_WORKER);
+    struct hr_channel_policy policy = {.pattern = "jobs", .max_messages = capacity};
+    case_policies(c, &policy, 1);
+    assert_int_equal(hr_layer_listen(worker, HR_LIT("jobs")), 0);
+    for (int lap = 0; lap < 3; lap++) {
+        for (uint32_t i = 0; i < capacity; i++)
+            assert_int_equal(send_number(worker, "jobs", i, NULL), 0);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(send_number(worker, "jobs", 0, NULL), HR_LAYER_FULL);
+            assert_int_equal(hr_layer_full_reason(), HR_FULL_COUNT);
+        }
+        for (uint32_t i = 0; i < capacity; i++)
+            expect_number(c, worker, i);
+        expect_empty(worker);
+    }
+}
+
+static void a_channel_of_128_fills_drains_and_refills(void **state)
+{
+    fill_and_drain_twice(*state, 128);
+}
+
+static void a_channel_of_1024_fills_drains_and_refills(void **state)
+{
+    fill_and_drain_twice(*state, 1024);
+}
+
 int suite_receive(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +236,8 @@ int suite_receive(void)
         LAYER_TEST(equally_busy_channels_get_equal_shares),
         LAYER_TEST(inbox_and_channels_do_not_starve_each_other),
         LAYER_TEST(only_the_source_that_was_asked_for_gives),
+        LAYER_TEST(a_channel_of_128_fills_drains_and_refills),
+        LAYER_TEST(a_channel_of_1024_fills_drains_and_refills),
         LAYER_TEST(a_delivery_lives_until_the_next_receive_even_when_acknowledged),
     };
     return cmocka_run_group_tests_name("receiving", tests, NULL, NULL);
