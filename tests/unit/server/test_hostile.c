@@ -11,7 +11,7 @@
 #include "suites.h"
 
 static struct event event;
-enum { SEEDS = 100 };
+enum { SEEDS = 40 };
 
 static uint64_t seed;
 
