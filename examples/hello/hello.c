@@ -1,5 +1,6 @@
 /* hello.c - HTTP answers, WebSocket echoes.
- *   cc -shared -fPIC $(pkg-config --cflags headrace) hello.c -o hello.so && headrace run --reload ./hello.so */
+ *   cc -shared -fPIC $(pkg-config --cflags headrace) hello.c -o hello.so
+ *   headrace run --reload ./hello.so */
 #include <headrace/worker.h>
 
 static int hello(struct hr_ctx *ctx, const struct hr_msg *request)

@@ -51,12 +51,12 @@ struct hr_http1_input {
 
 /* Each reads what its state is about, moves in->at on, and gives an event,
  * HR_HTTP1_AGAIN or an error. */
-int hr_http1_read_length(struct hr_http1 *h, struct hr_http1_input *in,
-                         struct hr_http1_result *out);
-int hr_http1_read_chunk_size(struct hr_http1 *h, struct hr_http1_input *in);
-int hr_http1_read_chunk_data(struct hr_http1 *h, struct hr_http1_input *in,
-                             struct hr_http1_result *out);
-int hr_http1_read_trailers(struct hr_http1 *h, struct hr_http1_input *in);
+HR_MUST_CHECK int hr_http1_read_length(struct hr_http1 *h, struct hr_http1_input *in,
+                                       struct hr_http1_result *out);
+HR_MUST_CHECK int hr_http1_read_chunk_size(struct hr_http1 *h, struct hr_http1_input *in);
+HR_MUST_CHECK int hr_http1_read_chunk_data(struct hr_http1 *h, struct hr_http1_input *in,
+                                           struct hr_http1_result *out);
+HR_MUST_CHECK int hr_http1_read_trailers(struct hr_http1 *h, struct hr_http1_input *in);
 
 /* The peer is wrong: from now on there is only BAD. Gives HR_HTTP1_AGAIN. */
 static inline int hr_http1_refuse(struct hr_http1 *h, enum hr_http1_refusal why)

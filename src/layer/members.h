@@ -63,21 +63,21 @@ struct hr_members {
 void hr_members_fini(struct hr_members *m);
 
 /* Returns 0, HR_MEMBERS_SAME, HR_MEMBERS_FULL or HR_ERR_NOMEM. */
-HR_MUST_CHECK int hr_members_join(struct hr_members *m, struct hr_str group, uint32_t conn);
+HR_MUST_CHECK int hr_members_join(struct hr_members *m, struct hr_str name, uint32_t conn);
 /* True when it was a member. */
-bool hr_members_leave(struct hr_members *m, struct hr_str group, uint32_t conn);
+bool hr_members_leave(struct hr_members *m, struct hr_str name, uint32_t conn);
 /* Leaves all groups. */
 void hr_members_drop(struct hr_members *m, uint32_t conn);
 /* Everybody leaves everything; cursors stay valid. */
 void hr_members_clear(struct hr_members *m);
 
-bool hr_members_has(const struct hr_members *m, struct hr_str group, uint32_t conn);
-uint32_t hr_members_count(const struct hr_members *m, struct hr_str group);
+bool hr_members_has(const struct hr_members *m, struct hr_str name, uint32_t conn);
+uint32_t hr_members_count(const struct hr_members *m, struct hr_str name);
 
 /* Walks a group in the order of joining; the cursor starts zeroed. Whoever
  * joins after the first step is not visited. Constant time a step, unless
  * precisely the member that comes next left since the last one. */
-bool hr_members_next(const struct hr_members *m, struct hr_str group,
+bool hr_members_next(const struct hr_members *m, struct hr_str name,
                      struct hr_member_cursor *cursor, uint32_t *conn_out);
 
 /* Walks the groups; *cursor starts at 0. No join or leave between steps. */

@@ -75,7 +75,7 @@ void hr_ws_init(struct hr_ws *ws, enum hr_ws_side side, uint64_t max_message);
 /* Feeds input, which is unmasked in place, and gives the next event; call
  * again with what is left after n_used until MORE. Never fails otherwise.
  * After GOT_CLOSE and BAD all input is swallowed (MORE). */
-int hr_ws_feed(struct hr_ws *ws, void *data, size_t len, struct hr_ws_result *out);
+HR_MUST_CHECK int hr_ws_feed(struct hr_ws *ws, void *data, size_t len, struct hr_ws_result *out);
 
 /* Writes a frame's header to `out`; returns its length. For the client side
  * `mask` is the 4-byte key and the payload must then go through

@@ -71,7 +71,7 @@ static void the_json_time_is_utc_and_now(void **state)
     struct tm tm = {0};
     const char *end = strptime(log_take(), "{\"ts\":\"%Y-%m-%dT%H:%M:%S", &tm);
     assert_non_null(end);
-    hr_time ts = (hr_time)timegm(&tm) * HR_SECOND + atol(end + 1) * HR_MS;
+    hr_time ts = (hr_time)timegm(&tm) * HR_SECOND + strtol(end + 1, NULL, 10) * HR_MS;
     assert_true(ts >= before - HR_MS);
     assert_true(ts <= after);
 }
