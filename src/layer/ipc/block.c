@@ -10,38 +10,6 @@
 
 #include <string.h>
 
-#include "base/assert.h"
-
-static const struct ipc_class *class_of(const struct ipc_arena *a, uint32_t number)
-{
-    const struct ipc_class *class = a->classes;
-    while (number >= class->first + class->n)
-        class ++;
-    return class;
-}
-
-struct ipc_block *ipc_block_at(const struct ipc_arena *a, uint32_t number)
-{
-    hr_assert(number < a->n_blocks);
-    const struct ipc_class *class = class_of(a, number);
-    return (struct ipc_block *)(void *)(class->data +
-                                        (size_t)(number - class->first) * class->stride);
-}
-
-uint32_t ipc_block_payload(const struct ipc_arena *a, uint32_t number)
-{
-    return ipc_class_payload(class_of(a, number));
-}
-
-bool ipc_word_cas(const struct ipc_arena *a, uint32_t number, struct ipc_word from,
-                  struct ipc_word to)
-{
-    uint64_t expected = ipc_word_pack(from);
-    /* acq_rel: sees what the last holder wrote, publishes what we wrote. */
-    return atomic_compare_exchange_strong_explicit(&a->words[number], &expected, ipc_word_pack(to),
-                                                   memory_order_acq_rel, memory_order_acquire);
-}
-
 /* ---- finding */
 
 static bool try_take(struct ipc_arena *a, uint32_t number, uint32_t slot)
@@ -141,7 +109,7 @@ uint32_t ipc_block_alloc(struct ipc_arena *a, struct ipc_finder *finder, uint32_
 static void give_back(struct ipc_arena *a, struct ipc_finder *finder, uint32_t number, uint32_t gen)
 {
     ipc_word_store(a, number, (struct ipc_word){.gen = gen});
-    int c = (int)(class_of(a, number) - a->classes);
+    int c = (int)(ipc_class_of(a, number) - a->classes);
     uint32_t top = atomic_load_explicit(&finder->class[c].top, memory_order_relaxed);
     atomic_store_explicit(&finder->class[c].recent[top % 8], number + 1, memory_order_relaxed);
     atomic_store_explicit(&finder->class[c].top, top + 1, memory_order_relaxed);

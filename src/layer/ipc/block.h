@@ -10,6 +10,7 @@
 #ifndef HR_LAYER_IPC_BLOCK_H
 #define HR_LAYER_IPC_BLOCK_H
 
+#include "base/assert.h"
 #include "layer/ipc/arena.h"
 #include "layer/ipc/words.h"
 
@@ -26,13 +27,31 @@ struct ipc_finder {
     } class[IPC_N_CLASSES];
 };
 
+static inline const struct ipc_class *ipc_class_of(const struct ipc_arena *arena, uint32_t number)
+{
+    const struct ipc_class *class = arena->classes;
+    while (number >= class->first + class->n)
+        class ++;
+    return class;
+}
+
 /* The header of block `number`, which must be below n_blocks. */
-struct ipc_block *ipc_block_at(const struct ipc_arena *arena, uint32_t number);
+static inline struct ipc_block *ipc_block_at(const struct ipc_arena *arena, uint32_t number)
+{
+    hr_assert(number < arena->n_blocks);
+    const struct ipc_class *class = ipc_class_of(arena, number);
+    return (struct ipc_block *)(void *)(class->data +
+                                        (size_t)(number - class->first) * class->stride);
+}
 static inline uint8_t *ipc_block_data(struct ipc_block *block)
 {
     return (uint8_t *)(block + 1);
 }
-uint32_t ipc_block_payload(const struct ipc_arena *arena, uint32_t number); /* bytes it carries */
+/* Bytes it carries. */
+static inline uint32_t ipc_block_payload(const struct ipc_arena *arena, uint32_t number)
+{
+    return ipc_class_payload(ipc_class_of(arena, number));
+}
 
 static inline struct ipc_word ipc_word_load(const struct ipc_arena *arena, uint32_t number)
 {
@@ -44,8 +63,15 @@ static inline void ipc_word_store(const struct ipc_arena *arena, uint32_t number
     /* release: pairs with the acquire in ipc_word_load(). */
     atomic_store_explicit(&arena->words[number], ipc_word_pack(w), memory_order_release);
 }
-bool ipc_word_cas(const struct ipc_arena *arena, uint32_t number, struct ipc_word from,
-                  struct ipc_word to);
+static inline bool ipc_word_cas(const struct ipc_arena *arena, uint32_t number,
+                                struct ipc_word from, struct ipc_word to)
+{
+    uint64_t expected = ipc_word_pack(from);
+    /* acq_rel: sees what the last holder wrote, publishes what we wrote. */
+    return atomic_compare_exchange_strong_explicit(&arena->words[number], &expected,
+                                                   ipc_word_pack(to), memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
 
 /* Takes a block or a chain for `len` bytes, owned by `slot`; all or nothing.
  * IPC_NO_BLOCK when there is none. `is_control` may use the reserve. */

@@ -28,6 +28,7 @@
 
 #include <assert.h> /* static_assert */
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <headrace/layer.h>
