@@ -224,9 +224,9 @@ bool ipc_bury_locked(struct ipc_layer *l, uint32_t slot); /* admin lock held */
 void ipc_sweep(struct ipc_layer *l, hr_time now);
 /* Drops the messages of a channel that are not yet due. */
 void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason);
-/* What becomes of a message whose lease was taken from its holder. `block` is
+/* What becomes of a message whose lease was taken from its holder. `number` is
  * ours, RETURNING, its `tries` already counted. */
-void ipc_return_lease(struct ipc_layer *l, uint32_t block, enum hr_reason reason);
+void ipc_return_lease(struct ipc_layer *l, uint32_t number, enum hr_reason reason);
 
 /* ---- attach.c */
 HR_MUST_CHECK int ipc_open(struct hr_str where, const struct hr_layer_options *options,

@@ -11,7 +11,7 @@
 
 static bool key_is(const struct ipc_record *row, struct hr_str key)
 {
-    return strnlen(row->key, sizeof row->key) == key.len && memcmp(row->key, key.ptr, key.len) == 0;
+    return hr_str_eq((struct hr_str){row->key, strnlen(row->key, sizeof row->key)}, key);
 }
 
 /* A consistent copy of a row; false when it is free or being written. */

@@ -30,6 +30,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -114,15 +115,28 @@ static void return_to_sender(struct ipc_layer *l, uint32_t number, enum hr_reaso
     put_back(l, number, IPC_RETURNING);
 }
 
+/* Queue and flags in one store: no death falls between them. */
+static void bury_at(const struct ipc_layer *l, struct ipc_block *block, uint32_t queue)
+{
+    bool is_leased = atomic_load_explicit(&l->arena.queues[queue].flags, memory_order_relaxed) &
+                     IPC_QUEUE_LEASED;
+    struct ipc_block copy = *block;
+    uint64_t last;
+    copy.queue = (uint16_t)queue;
+    copy.flags = (uint8_t)((copy.flags & ~IPC_BLOCK_LEASE) | IPC_BLOCK_BURIED |
+                           (is_leased ? IPC_BLOCK_LEASE : 0));
+    memcpy(&last, &copy.reply_slot, sizeof last);
+    __atomic_store_n((uint64_t *)(void *)&block->reply_slot, last, __ATOMIC_RELAXED);
+}
+
 /* To the dead letters, which are registered when the first message needs
- * them. The lease flag goes first: with it gone and the queue still the old
- * one, a successor of ours comes here again. */
+ * them. BURIED goes last: without it a successor of ours comes here again,
+ * with it the message is only put where it now belongs. */
 static void bury_letter(struct ipc_layer *l, uint32_t number, uint32_t from)
 {
     struct ipc_block *block = ipc_block_at(&l->arena, number);
     char name[HR_NAME_MAX + 1];
     uint32_t queue;
-    block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
     ipc_dead_letter_name(&l->arena, from, name);
     int r = l->has_admin ? ipc_channel_get_locked(l, hr_str_of(name), &queue)
                          : ipc_channel_get(l, hr_str_of(name), &queue);
@@ -133,7 +147,7 @@ static void bury_letter(struct ipc_layer *l, uint32_t number, uint32_t from)
     ipc_count_drop(&l->arena, from, HR_REASON_ATTEMPTS, false);
     atomic_fetch_add_explicit(&l->arena.queues[from].n_lost, 1, memory_order_relaxed);
     block->expires_ms = 0;
-    block->queue = (uint16_t)queue;
+    bury_at(l, block, queue);
     put_back(l, number, IPC_RETURNING);
 }
 
@@ -152,6 +166,8 @@ static void settle(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
     uint32_t most = atomic_load_explicit(&q->attempts, memory_order_relaxed);
     if (block->reply_slot_gen != 0)
         return_to_sender(l, number, reason);
+    else if (block->flags & IPC_BLOCK_BURIED)
+        put_back(l, number, IPC_RETURNING);
     else if (is_leased_queue && (!(block->flags & IPC_BLOCK_LEASE) || block->attempts >= most))
         bury_letter(l, number, queue);
     else if (is_leased_queue || !(block->flags & IPC_BLOCK_LEASE))
@@ -165,6 +181,7 @@ void ipc_return_lease(struct ipc_layer *l, uint32_t number, enum hr_reason reaso
     struct ipc_block *block = ipc_block_at(&l->arena, number);
     if (block->reply_slot_gen == 0 && block->attempts < UINT8_MAX)
         block->attempts++;
+    block->flags &= (uint8_t)~IPC_BLOCK_BURIED; /* it has arrived there, and comes from there */
     settle(l, number, reason);
 }
 
@@ -362,18 +379,32 @@ static bool bell_is_free(const struct ipc_layer *l, uint32_t slot)
     return is_free;
 }
 
-/* Does the process have our arena mapped? One that has exec'd since has not.
- * By the inode alone: overlay and btrfs show another device there than stat(2). */
+/* Is this line of a maps file our arena's? "from-to perms offset major:minor inode path", proc(5).
+ */
+static bool line_is_arena(const struct ipc_layer *l, const char *line)
+{
+    struct hr_str rest = hr_str_of(line), field = {0};
+    char *colon;
+    uint64_t inode;
+    for (int i = 0; i < 4; i++)
+        if (!hr_str_next(&rest, ' ', &field))
+            return false;
+    unsigned long major = strtoul(field.ptr, &colon, 16);
+    if (*colon != ':' || !hr_str_next(&rest, ' ', &field) || !hr_str_u64(field, &inode))
+        return false;
+    unsigned long minor = strtoul(colon + 1, NULL, 16);
+    return inode == l->arena_ino && makedev(major, minor) == l->arena_dev;
+}
+
+/* Does the process have our arena mapped? One that has exec'd since has not. */
 static bool maps_arena(const struct ipc_layer *l, pid_t pid)
 {
     char path[32], line[512];
     snprintf(path, sizeof path, "/proc/%ld/maps", (long)pid);
     FILE *maps = fopen(path, "re");
     bool found = false;
-    while (maps && !found && fgets(line, sizeof line, maps)) {
-        unsigned long long inode = 0;
-        found = sscanf(line, "%*s %*s %*s %*s %llu", &inode) == 1 && inode == l->arena_ino;
-    }
+    while (maps && !found && fgets(line, sizeof line, maps))
+        found = line_is_arena(l, line);
     if (maps)
         fclose(maps);
     return found || !maps; /* not to be seen: assume the worst */
