@@ -1,5 +1,7 @@
 """What a process holds: its own memory, its descriptors."""
 
+import contextlib
+import os
 import threading
 from pathlib import Path
 
@@ -16,10 +18,15 @@ def rss_anon(pid):
 
 
 def n_fds(pid):
+    """Descriptors, but for other members' bells: those are opened at the first message and kept, one for each slot."""
+    n = 0
     try:
-        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                n += "/bell." not in os.readlink(fd)
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        pass
+    return n
 
 
 class MemoryWatch:
