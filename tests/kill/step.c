@@ -415,6 +415,13 @@ static void check_order(const struct ipc_arena *a, bool must_be_empty)
         violation(text, n);
 }
 
+/* Their own dead letters are a channel too many: nothing may be buried twice. */
+static void check_buried_once(const struct ipc_layer *c)
+{
+    if (ipc_channel_find(&c->arena, HR_LIT("dead.dead.work")) != IPC_NO_QUEUE)
+        violation("a dead letter was buried again", 0);
+}
+
 /* Empties the server's inbox in the image: returned leases, joins, broadcasts. */
 static uint32_t check_server_inbox(struct ipc_layer *c)
 {
@@ -477,6 +484,7 @@ static void check_image(void *image, size_t bytes)
     uint32_t n_gone = check_messages(&c), n_returned = check_server_inbox(&c);
     if (!current->acks && n_gone != n_returned + count_died(&c))
         violation("a message is lost in silence", n_gone);
+    check_buried_once(&c);
     check_order(&c.arena, true);
     check_next_thousand(&c);
     check_order(&c.arena, true);
@@ -578,7 +586,7 @@ static unsigned run(const struct scenario *s, unsigned kill_after)
     state_len = current->len;
     state_leased = current->is_leased;
     state_queued = current->n_queued;
-    struct hr_channel_policy policy = {.pattern = "work",
+    struct hr_channel_policy policy = {.pattern = "*", /* the dead letters too */
                                        .max_messages = 100,
                                        .delivery = HR_AT_LEAST_ONCE,
                                        .lease = 10 * HR_MS,

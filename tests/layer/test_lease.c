@@ -465,9 +465,29 @@ static void the_sender_may_know_of_earlier_attempts(void **state)
     expect_number(c, p.server, 1);
 }
 
+static void dead_letters_of_an_at_least_once_channel_are_leased_too(void **state)
+{
+    static const struct hr_channel_policy all = {
+        .pattern = "*", .delivery = HR_AT_LEAST_ONCE, .attempts = 1};
+    struct layer_case *c = *state;
+    struct pair p = open_pair(c);
+    case_policies(c, &all, 1);
+    assert_int_equal(hr_layer_listen(p.worker, HR_LIT("dead.jobs")), 0);
+    assert_int_equal(send_number(p.server, "jobs", 1, NULL), 0);
+    struct hr_delivery delivery = case_receive(c, p.worker);
+    assert_int_equal(hr_layer_nack(p.worker, &delivery.lease, HR_REASON_APP), 0);
+
+    delivery = case_receive(c, p.worker);
+    assert_true(hr_str_eq(delivery.channel, HR_LIT("dead.jobs")));
+    assert_true(hr_lease_is_set(&delivery.lease));
+    assert_int_equal(hr_layer_ack(p.worker, &delivery.lease), 0);
+    expect_empty(p.worker);
+}
+
 int suite_lease(void)
 {
     const struct CMUnitTest tests[] = {
+        LAYER_TEST(dead_letters_of_an_at_least_once_channel_are_leased_too),
         LAYER_TEST(a_ticket_follows_its_message_from_queue_to_holder_to_gone),
         LAYER_TEST(a_zeroed_ticket_is_gone),
         LAYER_TEST(an_ordinary_message_has_no_lease),

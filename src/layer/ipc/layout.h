@@ -139,7 +139,11 @@ struct ipc_record {
 
 /* ---- blocks: a head carries a message or its beginning, tails the rest */
 enum ipc_kind { IPC_MESSAGE, IPC_GROUP, IPC_LEASE_LOST, IPC_JOIN, IPC_DISCARD, IPC_FLUSH };
-enum ipc_block_flag { IPC_BLOCK_LEASE = 1, IPC_BLOCK_CONTROL = 2 };
+enum ipc_block_flag {
+    IPC_BLOCK_LEASE = 1,
+    IPC_BLOCK_CONTROL = 2,
+    IPC_BLOCK_BURIED = 4, /* on its way to the dead letters: `queue` is theirs already */
+};
 
 /* Written by the sender before the commit that queues the block; afterwards
  * only by whoever holds it, never while it is queued. `taken` and the tails'
@@ -165,6 +169,7 @@ struct ipc_block {
     uint8_t kind, flags, attempts, reason;
 };
 static_assert(sizeof(struct ipc_block) == 64, "one line");
+static_assert(offsetof(struct ipc_block, reply_slot) == 56, "its last 8 bytes, see bury_at()");
 static_assert(sizeof(struct ipc_name) == 128, "two lines");
 static_assert(sizeof(struct ipc_record) == 2048, "half a page");
 static_assert(sizeof(struct ipc_slot) == 192, "three lines");

@@ -30,7 +30,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -384,19 +383,15 @@ static bool bell_is_free(const struct ipc_layer *l, uint32_t slot)
 static bool line_is_arena(const struct ipc_layer *l, const char *line)
 {
     struct hr_str rest = hr_str_of(line), field = {0};
-    char *colon;
     uint64_t inode;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         if (!hr_str_next(&rest, ' ', &field))
             return false;
-    unsigned long major = strtoul(field.ptr, &colon, 16);
-    if (*colon != ':' || !hr_str_next(&rest, ' ', &field) || !hr_str_u64(field, &inode))
-        return false;
-    unsigned long minor = strtoul(colon + 1, NULL, 16);
-    return inode == l->arena_ino && makedev(major, minor) == l->arena_dev;
+    return hr_str_u64(field, &inode) && inode == l->arena_ino;
 }
 
-/* Does the process have our arena mapped? One that has exec'd since has not. */
+/* Does the process have our arena mapped? One that has exec'd since has not.
+ * By the inode alone: overlay and btrfs show another device there than stat(2). */
 static bool maps_arena(const struct ipc_layer *l, pid_t pid)
 {
     char path[32], line[512];
