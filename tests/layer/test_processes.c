@@ -226,6 +226,30 @@ static void sending_to_a_worker_that_was_killed_asleep_is_harmless(void **state)
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* Some library closes a descriptor of the lock file: all the process's locks are gone. */
+static void lose_the_lock(struct layer_case *c, int tell_fd)
+{
+    struct hr_layer *l = join(c, HR_ROLE_WORKER);
+    close(openat(ipc_of(l)->dir_fd, "lock", O_RDONLY | O_CLOEXEC));
+    tell(tell_fd);
+}
+
+static void a_member_that_lost_its_lock_is_ended_before_it_is_buried(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *worker = case_open(c, HR_ROLE_WORKER);
+    struct child other = start(c, lose_the_lock);
+    sweep(worker);
+    int status;
+    assert_int_equal(waitpid(other.pid, &status, 0), other.pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    close(other.told_fd);
+    struct hr_arena_stats stats;
+    hr_layer_arena_stats(worker, &stats);
+    assert_int_equal(stats.n_recovered, 1);
+    assert_int_equal(send_number(worker, "jobs", 1, NULL), 0); /* not poisoned */
+}
+
 static void fill_and_hold(struct layer_case *c, int tell_fd)
 {
     struct hr_layer *worker = join(c, HR_ROLE_WORKER), *client = join(c, HR_ROLE_CLIENT);
@@ -510,6 +534,7 @@ int main(int argc, char **argv)
         LAYER_TEST(a_killed_workers_lease_comes_back_to_the_servers_loop_within_100_ms),
         LAYER_TEST(a_killed_client_is_found_by_a_sweep),
         LAYER_TEST(sending_to_a_worker_that_was_killed_asleep_is_harmless),
+        LAYER_TEST(a_member_that_lost_its_lock_is_ended_before_it_is_buried),
         LAYER_TEST(an_observer_reads_a_layer_whose_members_are_all_dead),
         LAYER_TEST(who_attaches_after_all_have_died_recovers_everything),
         LAYER_TEST(a_stopped_consumer_blocks_nobody),
