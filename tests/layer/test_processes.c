@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -448,6 +449,37 @@ static void a_forked_handle_becomes_a_member_of_its_own(void **state)
     assert_int_equal(hr_layer_ack(worker, &d.lease), 0);
 }
 
+static void *ask_for_members(void *arg)
+{
+    struct hr_layer *observer = arg;
+    struct hr_member member;
+    for (int i = 0; i < 400000; i++)
+        (void)hr_layer_member(observer, 0, &member);
+    return NULL;
+}
+
+static void a_fork_while_another_thread_asks_leaves_no_lock_held(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *server = case_open(c, HR_ROLE_SERVER);
+    struct hr_layer *observer = case_open(c, HR_ROLE_OBSERVER);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, ask_for_members, observer), 0);
+    for (int i = 0; i < 50; i++) {
+        struct hr_member member;
+        int status;
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(2);
+            _exit(!hr_layer_member(observer, 0, &member) || !member.is_live);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(hr_layer_slot(server), 0);
+    pthread_join(thread, NULL);
+}
+
 /* The child has a copy of every descriptor, the pidfd of the dead among them. */
 static void a_forked_child_keeps_no_death_alive(void **state)
 {
@@ -542,6 +574,7 @@ int main(int argc, char **argv)
         LAYER_TEST(who_stops_taking_passes_its_wake_up_on),
         LAYER_TEST(no_broadcast_falls_between_catching_all_and_not),
         LAYER_TEST(a_forked_handle_becomes_a_member_of_its_own),
+        LAYER_TEST(a_fork_while_another_thread_asks_leaves_no_lock_held),
         LAYER_TEST(a_forked_child_keeps_no_death_alive),
         LAYER_TEST(a_join_for_a_slots_last_owner_is_not_its_next_ones),
         LAYER_TEST(a_full_arena_refuses_and_still_passes_control),

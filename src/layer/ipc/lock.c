@@ -32,6 +32,22 @@ struct ipc_lock {
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct ipc_lock *registry;
 
+/* A child whose parent forked while another thread was in here could never enter. */
+static void before_fork(void)
+{
+    pthread_mutex_lock(&registry_mutex);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&registry_mutex);
+}
+
+static void guard_forks(void)
+{
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
+}
+
 static struct ipc_lock *registry_find(const struct stat *st)
 {
     for (struct ipc_lock *l = registry; l; l = l->next)
@@ -59,8 +75,10 @@ static struct ipc_lock *registry_add(int dir_fd, const struct stat *st)
 
 int ipc_lock_ref(int dir_fd, bool create, struct ipc_lock **out)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct stat st;
     *out = NULL;
+    pthread_once(&once, guard_forks);
     /* Never open an existing file here: its close would drop our locks. */
     if (create && mknodat(dir_fd, "lock", S_IFREG | 0600, 0) < 0 && errno != EEXIST)
         return hr_raise(HR_ERR_SYS);
