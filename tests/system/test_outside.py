@@ -52,9 +52,9 @@ def stop(process):
 def test_hello_compiles_outside_the_tree_as_its_comment_says_and_runs(installed, tmp_path):
     source = ROOT / "examples" / "hello" / "hello.c"
     shutil.copy(source, tmp_path)
-    comment = source.read_text().split("*/")[0].replace("\n *", " ")
-    compile_and_run = " ".join(comment[comment.index("cc -shared") :].split())
-    compile_command, run_command = compile_and_run.split(" && ")
+    lines = [line.strip(" */") for line in source.read_text().split("*/")[0].splitlines()]
+    (compile_command,) = [line for line in lines if line.startswith("cc ")]
+    (run_command,) = [line for line in lines if line.startswith("headrace ")]
     shell(compile_command, tmp_path, installed)
     port = free_port()
     command = f"exec {run_command} --layer ipc:{tmp_path}/layer --port {port}"
