@@ -32,8 +32,11 @@ static struct style choose_style(void)
 static void print_row(const struct style *style, const char *label, const char *value,
                       const char *note)
 {
-    printf("  %s%-11s%s %-*s  %s%s%s\n", style->dim, label, style->plain, VALUE_WIDTH, value,
-           style->dim, note, style->plain);
+    if (note[0])
+        printf("  %s%-11s%s %-*s  %s%s%s\n", style->dim, label, style->plain, VALUE_WIDTH, value,
+               style->dim, note, style->plain);
+    else
+        printf("  %s%-11s%s %s\n", style->dim, label, style->plain, value);
 }
 
 static void print_first(const struct hr_page *page, const struct style *style)
