@@ -51,7 +51,7 @@ def main():
         try:
             found = list((of_meson if path.endswith(".json") else of_pytest)(Path(path)))
         except (OSError, ValueError, ET.ParseError) as error:
-            print(f"{label}: no report ({error})")
+            print(f"{label}: its build or its runner failed; no report ({error})")
             found = [(0, 1, 0)]
         counts = [sum(column) for column in zip(*found)] or [0, 0, 0]
         print("{:14} {:5} passed {:3} failed {:3} skipped".format(label, *counts))

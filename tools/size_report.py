@@ -18,7 +18,9 @@ MAX_FUNCTION = 100
 EXCEPTED = "NOLINTNEXTLINE(readability-function-size)"
 
 # clang-format puts the braces of a function, and of nothing else but a type or a table, at the start of a line.
-FUNCTION = re.compile(r"^(?P<head>[A-Za-z_][^;{}=#]*?\b(?P<name>\w+)\([^;{}]*\))\n\{\n.*?^\}$", re.MULTILINE | re.DOTALL)
+FUNCTION = re.compile(
+    r"^[A-Za-z_][^;{}=#]*?\b(?P<name>\w+)\([^;{}]*\)\n\{\n.*?^\}$", re.MULTILINE | re.DOTALL
+)
 
 
 def functions(text):
