@@ -9,6 +9,7 @@
 
 #include "cli/exit.h"
 #include "cli/nearest.h"
+#include "worker/app.h"
 
 enum hr_app_kind hr_app_kind(const char *app)
 {
@@ -72,6 +73,14 @@ static int say_missing(const char *app, const char *path, int error, char *why, 
     return HR_EXIT_APP_NOT_FOUND;
 }
 
+/* `app` as a process in `dir` finds it; true when that is another path. */
+static bool whole_path(const char *app, const char *dir, char *out, size_t size)
+{
+    bool is_elsewhere = dir[0] && app[0] != '/';
+    snprintf(out, size, "%s%s%s", is_elsewhere ? dir : "", is_elsewhere ? "/" : "", app);
+    return is_elsewhere;
+}
+
 int hr_app_check(const char *app, const char *dir, char *why, size_t size)
 {
     char path[8200];
@@ -89,8 +98,7 @@ int hr_app_check(const char *app, const char *dir, char *why, size_t size)
     case HR_APP_C:
         break;
     }
-    bool is_elsewhere = dir[0] && app[0] != '/';
-    snprintf(path, sizeof path, "%s%s%s", is_elsewhere ? dir : "", is_elsewhere ? "/" : "", app);
+    bool is_elsewhere = whole_path(app, dir, path, sizeof path);
     if (stat(path, &st) < 0 || access(path, R_OK) < 0)
         return say_missing(app, is_elsewhere ? path : app, errno, why, size);
     if (!S_ISREG(st.st_mode))
@@ -109,4 +117,15 @@ int hr_app_check_all(const struct hr_settings *settings, char *why, size_t size)
             return r;
     }
     return 0;
+}
+
+void hr_app_take_builds(const struct hr_settings *settings)
+{
+    char path[8200];
+    for (struct hr_settings_pool *pool = hr_pool_first(settings); pool; pool = hr_pool_next(pool)) {
+        whole_path(pool->app, settings->headrace.chdir, path, sizeof path);
+        int fd = hr_app_copy(path);
+        if (fd >= 0)
+            pool->build_fd = fd;
+    }
 }

@@ -20,4 +20,10 @@ HR_MUST_CHECK int hr_app_check_all(const struct hr_settings *settings, char *why
 /* The same for one application of a process that runs in `dir` ("": here). */
 HR_MUST_CHECK int hr_app_check(const char *app, const char *dir, char *why, size_t size);
 
+/* Keeps each pool's application as it is now with the settings: every worker
+ * that is started with them runs this build, also one that is started later,
+ * when another build has been refused or is half written. Where that cannot be
+ * had workers read the file themselves. */
+void hr_app_take_builds(const struct hr_settings *settings);
+
 #endif /* HR_CLI_APP_H */

@@ -143,6 +143,17 @@ static void add_siblings(const struct hr_spawn *spawn, struct descriptors *d, st
     }
 }
 
+/* The build that goes with the settings, whatever the file holds by now. */
+static void add_build(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
+{
+    const struct hr_settings_pool *pool = hr_pool_find(spawn->settings, hr_str_of(spawn->pool));
+    if (!pool || pool->build_fd <= 0)
+        return;
+    hr_argv_add(argv, "--build");
+    hr_argv_add(argv, "%d", d->n);
+    d->fds[d->n++] = pool->build_fd;
+}
+
 static int make_argv(const struct hr_spawn *spawn, struct descriptors *d, struct hr_argv *argv)
 {
     hr_argv_add(argv, "headrace");
@@ -159,6 +170,7 @@ static int make_argv(const struct hr_spawn *spawn, struct descriptors *d, struct
     if (spawn->pool) {
         hr_argv_add(argv, "--pool");
         hr_argv_add(argv, "%s", spawn->pool);
+        add_build(spawn, d, argv);
     }
     int r = add_listeners(spawn, d, argv);
     if (r < 0)

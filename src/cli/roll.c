@@ -295,7 +295,12 @@ static int read_anew(struct hr_supervisor *supervisor, char *why, size_t size)
         hr_diag_format(&diag, why, size);
     else if (r < 0)
         snprintf(why, size, "%s", hr_error_text(r));
-    return r < 0 ? HR_EXIT_SETTINGS : hr_app_check_all(supervisor->roll.next, why, size);
+    if (r < 0)
+        return HR_EXIT_SETTINGS;
+    int code = hr_app_check_all(supervisor->roll.next, why, size);
+    if (code == 0)
+        hr_app_take_builds(supervisor->roll.next);
+    return code;
 }
 
 static bool choose_pools(struct hr_roll *roll, struct hr_str pool)

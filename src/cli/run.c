@@ -142,6 +142,7 @@ static int take_layer(struct run *run)
 
 static int run_supervised(struct run *run)
 {
+    hr_app_take_builds(run->settings);
     struct hr_supervisor supervisor = {
         .args = run->args,
         .settings = hr_settings_ref(run->settings),

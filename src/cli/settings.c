@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <headrace/layer.h>
 
@@ -152,6 +153,9 @@ struct hr_settings *hr_settings_unref(struct hr_settings *settings)
     section_fini(&settings->headrace.section);
     section_fini(&settings->server.section);
     section_fini(&settings->layer.section);
+    for (struct hr_settings_pool *pool = hr_pool_first(settings); pool; pool = hr_pool_next(pool))
+        if (pool->build_fd > 0)
+            close(pool->build_fd);
     sections_free(settings->pools);
     sections_free(settings->channels);
     while (settings->texts) {

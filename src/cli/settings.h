@@ -124,6 +124,8 @@ struct hr_settings_pool {
     struct hr_section section;
 #define HR_SETTING_POOL(key, type, ...) HR_FIELD_##type key;
 #include "tables/settings.def"
+    int build_fd; /* owned: the bytes of `app` that go with these settings, see
+                     hr_app_take_builds(); 0: none */
 };
 struct hr_settings_channel {
     struct hr_section section;

@@ -42,10 +42,19 @@ static int make_layer(const struct hr_half *half)
     return r;
 }
 
-static int work_on(const struct hr_half *half)
+/* The build that the supervisor handed over; 0: none, the file is read. */
+static int handed_build(const struct hr_args *args)
+{
+    const char *text = hr_args_option(args, HR_OPT_BUILD);
+    uint64_t fd = 0;
+    return text && hr_str_u64(hr_str_of(text), &fd) && fd <= INT32_MAX ? (int)fd : 0;
+}
+
+static int work_on(const struct hr_half *half, int build_fd)
 {
     struct hr_worker_parts parts;
     int r = hr_worker_parts_init(&parts, half->settings, half->pool, half->label, half->url);
+    parts.config.app_fd = build_fd;
     if (r == 0)
         r = hr_worker_run(&parts.config);
     else
@@ -58,8 +67,8 @@ int hr_verb_work(const struct hr_args *args)
 {
     struct hr_half half;
     char why[1024];
-    int code = hr_half_begin(args, "worker", &half);
-    if (code == 0) {
+    int code = hr_half_begin(args, "worker", &half), build_fd = handed_build(args);
+    if (code == 0 && build_fd == 0) {
         code = hr_app_check(half.pool->app, "", why, sizeof why);
         if (code != 0)
             hr_complain("%s", why);
@@ -69,7 +78,7 @@ int hr_verb_work(const struct hr_args *args)
         code = half.is_child ? 0 : make_layer(&half);
     }
     if (code == 0)
-        code = work_on(&half);
+        code = work_on(&half, build_fd);
     hr_half_end(&half);
     return code;
 }

@@ -1,6 +1,8 @@
 /* app.c - see app.h for the contract.
  *
- * The copy lies in a memfd and is opened through /proc/self/fd. Where that
+ * The copy lies in a memfd and is opened through /proc/self/fd. A supervisor
+ * makes it once for all workers of a build, so that one that is started later
+ * runs the same code, whatever has become of the file. Where that
  * does not work (no /proc, executable memory files forbidden, a library found
  * by $ORIGIN beside the application), the file itself is mapped: an
  * application that runs is worth more than one that survives its own build,
@@ -55,34 +57,40 @@ static int app_open(struct hr_app_file *file, const char *path, const struct app
     return 0;
 }
 
-/* The file's bytes in memory that nobody else can write; -1 with errno. */
-static int app_copy(int from, const char *path)
+int hr_app_copy(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    int fd = memfd_create(slash ? slash + 1 : path, MFD_CLOEXEC);
-    if (fd < 0)
-        return -1;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int fd =
+        from < 0 ? -1 : memfd_create(slash ? slash + 1 : path, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     off_t at = 0;
-    ssize_t n;
-    while ((n = sendfile(fd, from, &at, 1 << 30)) > 0 || (n < 0 && errno == EINTR))
-        ;
-    if (n == 0)
-        return fd;
-    close(fd);
-    return -1;
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (fd >= 0 && (n > 0 || (n < 0 && errno == EINTR)))
+        n = sendfile(fd, from, &at, 1 << 30);
+    int saved = errno;
+    if (from >= 0)
+        close(from);
+    if (n < 0 && fd >= 0)
+        close(fd);
+    errno = saved;
+    if (n < 0)
+        return -1;
+    (void)fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+    return fd;
 }
 
-static void app_map_copy(struct hr_app_file *file, const char *path)
+/* Maps what `fd` holds and takes it. */
+static void app_map_fd(struct hr_app_file *file, int fd)
 {
     char name[64];
-    int copy = app_copy(file->fd, path);
-    if (copy < 0)
-        return;
-    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", copy);
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
     file->handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    close(file->handle ? file->fd : copy);
+    if (file->handle && file->fd >= 0)
+        close(file->fd);
     if (file->handle)
-        file->fd = copy;
+        file->fd = fd;
+    else
+        close(fd);
 }
 
 /* dlopen() would search its own directories for a name without a slash. */
@@ -95,26 +103,43 @@ static void app_map_file(struct hr_app_file *file, const char *path)
         file->handle = dlopen(whole, RTLD_NOW | RTLD_LOCAL);
 }
 
-int hr_app_file_init(struct hr_app_file *file, const char *path, bool is_direct, char *why_text,
+/* Reads the file named; see the essay for when it is mapped in place. */
+static int app_map_named(struct hr_app_file *file, const struct hr_app_source *source,
+                         const struct app_why *why)
+{
+    const char *path = source->path;
+    int r = app_open(file, path, why);
+    if (r < 0)
+        return hr_trace(r);
+    int copy = source->is_direct ? -1 : hr_app_copy(path);
+    if (copy >= 0)
+        app_map_fd(file, copy);
+    if (file->handle)
+        return 0;
+    app_map_file(file, path);
+    if (!file->handle)
+        return app_fail(why, "the application %s cannot be loaded: %s.", path, dlerror());
+    if (!source->is_direct)
+        hr_log(HR_EV_CONFIG,
+               "app=%s text=\"mapped in place: write a new build to a new file, "
+               "or running workers crash\"",
+               path);
+    return 0;
+}
+
+int hr_app_file_init(struct hr_app_file *file, const struct hr_app_source *source, char *why_text,
                      size_t why_size)
 {
     struct app_why why = {why_text, why_size};
+    const char *path = source->path;
     *file = (struct hr_app_file){.fd = -1};
-    int r = app_open(file, path, &why);
+    if (source->fd > 0)
+        app_map_fd(file, source->fd);
+    if (source->fd > 0 && !file->handle)
+        return app_fail(&why, "the application %s cannot be loaded: %s.", path, dlerror());
+    int r = file->handle ? 0 : app_map_named(file, source, &why);
     if (r < 0)
         return hr_trace(r);
-    if (!is_direct)
-        app_map_copy(file, path);
-    if (!file->handle) {
-        app_map_file(file, path);
-        if (!file->handle)
-            return app_fail(&why, "the application %s cannot be loaded: %s.", path, dlerror());
-        if (!is_direct)
-            hr_log(HR_EV_CONFIG,
-                   "app=%s text=\"mapped in place: write a new build to a new file, "
-                   "or running workers crash\"",
-                   path);
-    }
     void *entry = dlsym(file->handle, "hr_app");
     if (!entry)
         return app_fail(&why,

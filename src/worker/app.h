@@ -22,11 +22,22 @@ struct hr_app_file {
     int (*entry)(struct hr_worker *worker);
 };
 
-/* Maps `path` and finds its hr_app(). Returns 0, or HR_ERR_NOT_FOUND with
- * what was tried, why it failed and what to do in `why`, *file being safe to
- * finish either way. */
-HR_MUST_CHECK int hr_app_file_init(struct hr_app_file *file, const char *path, bool is_direct,
+/* Where an application is. */
+struct hr_app_source {
+    const char *path; /* as it was named */
+    int fd;           /* its bytes, which nobody writes any more; taken. 0: read `path` */
+    bool is_direct;   /* map `path` itself, not a private copy */
+};
+
+/* Maps an application and finds its hr_app(). Returns 0, or HR_ERR_NOT_FOUND
+ * with what was tried, why it failed and what to do in `why`, *file being safe
+ * to finish either way. */
+HR_MUST_CHECK int hr_app_file_init(struct hr_app_file *file, const struct hr_app_source *source,
                                    char *why, size_t why_size);
+
+/* A file's bytes in memory that nobody can write to any more; -1 with errno.
+ * The caller closes it. */
+int hr_app_copy(const char *path);
 void hr_app_file_fini(struct hr_app_file *file);
 
 #endif /* HR_WORKER_APP_H */

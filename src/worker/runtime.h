@@ -49,6 +49,7 @@ struct hr_worker_config {
 
     /* The application: a shared object, or the entry point itself. */
     const char *app_path;
+    int app_fd; /* app_path's bytes, which nobody writes any more; taken. 0: app_path is read */
     int (*app)(struct hr_worker *worker);
     bool is_direct; /* map app_path itself, not a private copy: for debuggers and valgrind */
 

@@ -279,8 +279,9 @@ static int worker_boot(struct hr_worker *worker)
     const char *what = config->app_path ? config->app_path : "the application";
     int (*entry)(struct hr_worker *) = config->app;
     if (config->app_path) {
-        int r = hr_app_file_init(&worker->file, config->app_path, config->is_direct, open_error,
-                                 sizeof(open_error));
+        const struct hr_app_source source = {
+            .path = config->app_path, .fd = config->app_fd, .is_direct = config->is_direct};
+        int r = hr_app_file_init(&worker->file, &source, open_error, sizeof(open_error));
         if (r < 0)
             return r == HR_ERR_NOT_FOUND ? HR_WORKER_NOT_FOUND : hr_trace(r);
         entry = worker->file.entry;

@@ -124,6 +124,23 @@ def test_a_file_that_is_no_program_is_refused_too(site, app):
         assert ask(s).endswith("version 1\n")
 
 
+def test_after_a_refused_reload_a_worker_that_dies_comes_back_with_the_old_code(site, app):
+    with site("-w", 2, app=app) as s:
+        deploy("no_app", app.parent)
+        assert s.run("reload", "--wait", check=False).returncode == 4
+        killed = s.kill_workers("web")
+        s.wait_for_workers("web", 2, without=killed)
+        assert ask(s).endswith("version 1\n"), "what was refused never runs"
+
+
+def test_a_file_half_written_over_the_running_one_harms_nobody(site, app):
+    with site("-w", 2, app=app) as s:
+        app.write_bytes(b"\x7fELF, cut short")  # in place, as cp and some linkers do
+        killed = s.kill_workers("web")
+        s.wait_for_workers("web", 2, without=killed)
+        assert ask(s).endswith("version 1\n")
+
+
 def test_watching_rolls_in_what_is_built_and_keeps_sockets(site, app):
     with site("-w", 2, "--reload", app=app) as s:
         with Load(s.port, ["GET /version"]) as load, Sockets(s.port) as sockets:
