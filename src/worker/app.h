@@ -37,7 +37,7 @@ HR_MUST_CHECK int hr_app_file_init(struct hr_app_file *file, const struct hr_app
 
 /* A file's bytes in memory that nobody can write to any more; -1 with errno.
  * The caller closes it. */
-int hr_app_copy(const char *path);
+HR_MUST_CHECK int hr_app_copy(const char *path);
 void hr_app_file_fini(struct hr_app_file *file);
 
 #endif /* HR_WORKER_APP_H */
