@@ -75,6 +75,27 @@ static void anybody_may_add_and_discard_an_address(void **state)
     assert_int_equal(hr_layer_group_count(worker, ROOM, NULL), 0);
 }
 
+static void who_is_discarded_is_counted_no_more_before_the_owner_knows(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *server = case_open(c, HR_ROLE_SERVER), *worker = case_open(c, HR_ROLE_WORKER);
+    struct hr_addr first = open_address(server), second = open_address(server);
+    assert_int_equal(hr_layer_group_add_addr(worker, ROOM, &first), 0);
+    assert_int_equal(hr_layer_group_add_addr(worker, ROOM, &second), 0);
+    expect_empty(server);
+    assert_int_equal(hr_layer_group_count(worker, ROOM, NULL), 2);
+
+    assert_int_equal(hr_layer_group_discard_addr(worker, ROOM, &first), 0);
+    assert_int_equal(hr_layer_group_count(worker, ROOM, NULL), 1);
+    assert_int_equal(hr_layer_group_discard_addr(worker, ROOM, &second), 0);
+    assert_int_equal(hr_layer_group_add_addr(worker, ROOM, &first), 0);
+    assert_int_equal(hr_layer_group_count(worker, ROOM, NULL), 1);
+
+    expect_empty(server);
+    assert_int_equal(hr_layer_group_count(worker, ROOM, NULL), 1);
+    assert_int_equal(count_own(server), 1);
+}
+
 static void one_copy_comes_however_many_members_there_are(void **state)
 {
     struct layer_case *c = *state;
@@ -419,6 +440,7 @@ int suite_group(void)
     const struct CMUnitTest tests[] = {
         LAYER_TEST(a_send_after_an_add_reaches_the_member),
         LAYER_TEST(anybody_may_add_and_discard_an_address),
+        LAYER_TEST(who_is_discarded_is_counted_no_more_before_the_owner_knows),
         LAYER_TEST(one_copy_comes_however_many_members_there_are),
         LAYER_TEST(adding_twice_is_adding_once),
         LAYER_TEST(a_plain_channel_gets_an_ordinary_message),

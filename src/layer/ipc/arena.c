@@ -47,10 +47,10 @@ static uint32_t layout_shape(void)
 {
     const uint16_t order = 1;
     uint32_t sum = *(const uint8_t *)&order;
-    const size_t sizes[] = {sizeof(struct ipc_header),  sizeof(struct ipc_slot),
-                            sizeof(struct ipc_queue),   sizeof(struct ipc_name),
-                            sizeof(struct ipc_record),  sizeof(struct ipc_block),
-                            sizeof(struct hr_geometry), HR_N_REASONS};
+    const size_t sizes[] = {
+        sizeof(struct ipc_header),         sizeof(struct ipc_slot),    sizeof(struct ipc_queue),
+        sizeof(struct ipc_name),           sizeof(struct ipc_record),  sizeof(struct ipc_block),
+        sizeof(struct ipc_interest_count), sizeof(struct hr_geometry), HR_N_REASONS};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         sum = sum * 31 + (uint32_t)sizes[i];
     return sum;

@@ -130,12 +130,21 @@ static bool ensure_interest(const struct ipc_arena *a, uint32_t slot, uint64_t h
     return false;
 }
 
+/* No DISCARD is on its way: whatever was sent has been handled. */
+static void settle_leaves(struct ipc_interest_count *count)
+{
+    atomic_store_explicit(&count->leaves_handled,
+                          atomic_load_explicit(&count->leaves, memory_order_relaxed),
+                          memory_order_relaxed);
+}
+
 void ipc_interest_clear(const struct ipc_arena *a, uint32_t slot)
 {
     struct interests in = interests_of(a, slot);
     for (uint32_t i = 0; i < in.n; i++) {
         atomic_store_explicit(&in.counts[i].members, 0, memory_order_relaxed);
-        atomic_store_explicit(&in.counts[i].handled, 0, memory_order_relaxed);
+        atomic_store_explicit(&in.counts[i].joins_handled, 0, memory_order_relaxed);
+        settle_leaves(&in.counts[i]);
         atomic_store_explicit(&in.words[i], IPC_INTEREST_FREE, memory_order_release);
     }
     atomic_store_explicit(&a->slots[slot].catch_all, 0, memory_order_relaxed);
@@ -152,7 +161,21 @@ static void publish_count(struct ipc_layer *l, struct hr_str group, uint32_t n_m
     if (cell == NO_CELL)
         return;
     atomic_store_explicit(&in.counts[cell].members, n_members, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in.counts[cell].handled, joins, memory_order_relaxed);
+    atomic_fetch_add_explicit(&in.counts[cell].joins_handled, joins, memory_order_relaxed);
+}
+
+/* A DISCARD of ours is in the slot's inbox, or we have handled one of ours. */
+enum leave_step { LEAVE_SENT, LEAVE_HANDLED };
+static void note_leave(const struct ipc_arena *a, uint32_t slot, struct hr_str group,
+                       enum leave_step step)
+{
+    struct interests in = interests_of(a, slot);
+    uint32_t i = 0, cell = find_interest(&in, hash_group(group), &i);
+    if (cell == NO_CELL)
+        return;
+    atomic_fetch_add_explicit(step == LEAVE_SENT ? &in.counts[cell].leaves
+                                                 : &in.counts[cell].leaves_handled,
+                              1, memory_order_relaxed);
 }
 
 /* The hook of members.h: somebody left. */
@@ -198,6 +221,8 @@ void ipc_group_handle(struct ipc_layer *l, enum ipc_kind kind, uint32_t conn, ui
     }
     if (!hr_group_name_ok(group))
         return;
+    if (kind == IPC_DISCARD)
+        note_leave(&l->arena, l->layer.slot, group, LEAVE_HANDLED);
     if (kind == IPC_DISCARD && is_open_conn(l, conn, conn_gen))
         hr_members_leave(&l->members, group, conn);
     else if (kind == IPC_JOIN && !is_open_conn(l, conn, conn_gen))
@@ -246,8 +271,9 @@ void ipc_group_collect(struct ipc_layer *l, hr_time now)
         l->idle_interests[i] = 0;
         if (w <= IPC_INTEREST_REMOVED)
             continue;
+        settle_leaves(&in.counts[i]);
         /* No JOIN is on its way: whatever the epoch says has been handled. */
-        atomic_store_explicit(&in.counts[i].handled, (uint32_t)(w & IPC_EPOCH_MASK),
+        atomic_store_explicit(&in.counts[i].joins_handled, (uint32_t)(w & IPC_EPOCH_MASK),
                               memory_order_relaxed);
         if (atomic_load_explicit(&in.counts[i].members, memory_order_relaxed) != 0)
             continue;
@@ -255,10 +281,10 @@ void ipc_group_collect(struct ipc_layer *l, hr_time now)
             l->idle_interests[i] = w;
             continue;
         }
-        atomic_store_explicit(&in.counts[i].handled, 0, memory_order_relaxed);
+        atomic_store_explicit(&in.counts[i].joins_handled, 0, memory_order_relaxed);
         if (!atomic_compare_exchange_strong_explicit(&in.words[i], &w, IPC_INTEREST_REMOVED,
                                                      memory_order_acq_rel, memory_order_relaxed))
-            atomic_store_explicit(&in.counts[i].handled, (uint32_t)(idle & IPC_EPOCH_MASK),
+            atomic_store_explicit(&in.counts[i].joins_handled, (uint32_t)(idle & IPC_EPOCH_MASK),
                                   memory_order_relaxed);
     }
 }
@@ -349,10 +375,14 @@ int ipc_group_discard(struct hr_layer *layer, struct hr_str group, const struct 
         return hr_trace(change_named(l, group, name, false));
     if (!ipc_addr_stands(&l->arena, addr))
         return HR_LAYER_GONE;
-    if (addr->slot != layer->slot)
-        return ipc_post_kind(l, IPC_DISCARD, addr, group);
-    hr_members_leave(&l->members, group, addr->conn);
-    return 0;
+    if (addr->slot == layer->slot) {
+        hr_members_leave(&l->members, group, addr->conn);
+        return 0;
+    }
+    int r = ipc_post_kind(l, IPC_DISCARD, addr, group);
+    if (r == 0)
+        note_leave(&l->arena, addr->slot, group, LEAVE_SENT);
+    return r;
 }
 
 /* ---- sending */
@@ -415,21 +445,27 @@ int ipc_group_send(struct hr_layer *layer, struct hr_str group, const void *data
 
 /* ---- asking */
 
-/* Members in one inbox: those it has told, and the JOINs still ahead of it. */
+/* Members in one inbox: those it has told, and what is still ahead of it. */
 static size_t count_in(const struct ipc_arena *a, uint32_t slot, uint64_t hash)
 {
     struct interests in = interests_of(a, slot);
-    int64_t ahead = 0;
-    size_t n = 0;
+    size_t n = 0, n_leaving = 0;
     uint32_t i = 0, cell;
     while ((cell = find_interest(&in, hash, &i)) != NO_CELL) {
-        uint64_t w = atomic_load_explicit(&in.words[cell], memory_order_acquire);
-        uint32_t handled = atomic_load_explicit(&in.counts[cell].handled, memory_order_relaxed);
-        uint32_t diff = ((uint32_t)(w & IPC_EPOCH_MASK) - handled) & (uint32_t)IPC_EPOCH_MASK;
-        n += atomic_load_explicit(&in.counts[cell].members, memory_order_relaxed);
-        ahead += diff < IPC_EPOCH_MASK / 2 ? (int64_t)diff : (int64_t)diff - 0x1000000;
+        const struct ipc_interest_count *count = &in.counts[cell];
+        uint32_t epoch = (uint32_t)(atomic_load_explicit(&in.words[cell], memory_order_acquire) &
+                                    IPC_EPOCH_MASK);
+        uint32_t joins =
+            (epoch - atomic_load_explicit(&count->joins_handled, memory_order_relaxed)) &
+            (uint32_t)IPC_EPOCH_MASK;
+        uint32_t leaves = atomic_load_explicit(&count->leaves, memory_order_relaxed) -
+                          atomic_load_explicit(&count->leaves_handled, memory_order_relaxed);
+        n += atomic_load_explicit(&count->members, memory_order_relaxed);
+        /* Handled before it was counted, it shows as less than none for a moment. */
+        n += joins < IPC_EPOCH_MASK / 2 ? joins : 0;
+        n_leaving += leaves < UINT32_MAX / 2 ? leaves : 0;
     }
-    return ahead > 0 ? n + (size_t)ahead : n;
+    return n > n_leaving ? n - n_leaving : 0;
 }
 
 size_t ipc_group_count(struct hr_layer *layer, struct hr_str group, bool *is_partial)

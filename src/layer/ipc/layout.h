@@ -175,11 +175,12 @@ static_assert(sizeof(struct ipc_record) == 2048, "half a page");
 static_assert(sizeof(struct ipc_slot) == 192, "three lines");
 static_assert(IPC_MAX_SLOTS + IPC_MAX_CHANNELS < UINT16_MAX, "a queue number fits 16 bits");
 
-/* Published beside an interest word, by the inbox's owner only: members here,
- * and how many JOINs it has handled (group_count adds the epochs still ahead). */
+/* Beside an interest word. The inbox's owner says how many members there are
+ * and how many JOINs and DISCARDs it has handled; group_count adds the joins
+ * still ahead (the word's epoch counts all) and takes off the leaves. */
 struct ipc_interest_count {
-    _Atomic uint32_t members;
-    _Atomic uint32_t handled;
+    _Atomic uint32_t members, joins_handled, leaves_handled; /* owner */
+    _Atomic uint32_t leaves;                                 /* whoever sent a DISCARD adds */
 };
 
 #endif /* HR_LAYER_IPC_LAYOUT_H */
