@@ -112,21 +112,21 @@ static bool history_is_full(void)
 
 static void history_append(struct hr_ctx *ctx, struct hr_str room, struct hr_str line)
 {
-    char name[NAME_MAX], old[NAME_MAX];
+    char name[NAME_MAX], previous[NAME_MAX];
     int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
     snprintf(name, sizeof(name), "%.*s", HR_STR(room));
-    snprintf(old, sizeof(old), "%.*s.old", HR_STR(room));
+    snprintf(previous, sizeof(previous), "%.*s.old", HR_STR(room));
     struct hr_str record = hr_ctx_printf(ctx, "\n%.*s", HR_STR(line));
 
     int fd = openat(history_dir, name, flags);
-    if (fd < 0 && errno == ENOENT && (is_file(old) || !history_is_full()))
+    if (fd < 0 && errno == ENOENT && (is_file(previous) || !history_is_full()))
         fd = openat(history_dir, name, flags | O_CREAT, 0600);
     ssize_t n = fd < 0 ? -1 : write(fd, record.ptr, record.len);
     if (n < 0)
         hr_ctx_log(ctx, "not in the history: %s", strerror(errno));
     off_t end = n < 0 ? 0 : lseek(fd, 0, SEEK_CUR);
     if (n > 0 && (end - n) / HISTORY_BYTES != end / HISTORY_BYTES)
-        renameat(history_dir, name, history_dir, old);
+        renameat(history_dir, name, history_dir, previous);
     if (fd >= 0)
         close(fd);
 }

@@ -6,8 +6,14 @@ import threading
 from pathlib import Path
 
 
+# A sanitizer keeps what was freed for a while, and shadows of the rest: memory is judged in the plain build.
+SANITIZED = os.environ.get("HEADRACE_SANITIZED") == "1"
+
+
 def rss_anon(pid):
     """Bytes of its own memory; none when it is gone. (Shared memory does not count here, nor does code.)"""
+    if SANITIZED:
+        return 0
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("RssAnon:"):

@@ -11,6 +11,7 @@
 
 static bool key_is(const struct ipc_record *row, struct hr_str key)
 {
+    hr_assert(row);
     return hr_str_eq((struct hr_str){row->key, strnlen(row->key, sizeof row->key)}, key);
 }
 

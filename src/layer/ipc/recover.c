@@ -163,13 +163,12 @@ static void settle(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
     const struct ipc_queue *q = &l->arena.queues[queue];
     bool is_leased_queue = atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED;
     uint32_t most = atomic_load_explicit(&q->attempts, memory_order_relaxed);
+    bool is_buried = block->flags & IPC_BLOCK_BURIED, is_leased = block->flags & IPC_BLOCK_LEASE;
     if (block->reply_slot_gen != 0)
         return_to_sender(l, number, reason);
-    else if (block->flags & IPC_BLOCK_BURIED)
-        put_back(l, number, IPC_RETURNING);
-    else if (is_leased_queue && (!(block->flags & IPC_BLOCK_LEASE) || block->attempts >= most))
+    else if (is_leased_queue && !is_buried && (!is_leased || block->attempts >= most))
         bury_letter(l, number, queue);
-    else if (is_leased_queue || !(block->flags & IPC_BLOCK_LEASE))
+    else if (is_leased_queue || is_buried || !is_leased)
         put_back(l, number, IPC_RETURNING);
     else
         give_up(l, number, reason); /* the channel has become at-most-once meanwhile */
