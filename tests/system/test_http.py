@@ -336,7 +336,7 @@ def test_a_worker_that_hangs_is_504_and_is_replaced(site):
         got = exchange(s.port, b"GET /block?ms=60000 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         took = time.monotonic() - began
         assert got.startswith(b"HTTP/1.1 504") and b"x-headrace-reason: timeout" in got.lower()
-        assert 0.4 <= took < 1.0
+        assert 0.395 <= took < 1.0  # the layer stamps a take with a clock of 4 ms steps
         s.wait_for_workers("web", 1, without=old)
         assert curl(f"{s.url}/version").stdout == b"version 1\n"
         print("504 after", round(took * 1000), "ms")
