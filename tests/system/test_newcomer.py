@@ -15,11 +15,11 @@ HELLO = str(example("hello"))
 NOBODY = 65534
 
 
-def run(*words, cwd, env=None, prefix=()):
+def run(*words, cwd, env=None, prefix=(), program=HEADRACE):
     """The program to its end: exit code, and what it said on both outputs."""
     clean = {k: v for k, v in os.environ.items() if k not in FOREIGN and not k.startswith("HEADRACE_")}
     done = subprocess.run(
-        [*prefix, HEADRACE, *map(str, words)],
+        [*prefix, str(program), *map(str, words)],
         cwd=cwd,
         env=clean | (env or {}),
         stdin=subprocess.DEVNULL,
@@ -88,16 +88,15 @@ def test_a_port_that_is_taken_names_who_has_it(tmp_path):
     assert f"pid {os.getpid()}" in said
 
 
-def test_a_privileged_port_is_refused_in_words(tmp_path):
-    os.chmod(tmp_path, 0o777)
-    drop = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
-    for directory in tmp_path.parents:
-        if directory.stat().st_mode & 0o001 == 0:
-            os.chmod(directory, directory.stat().st_mode | 0o011)
+def test_a_privileged_port_is_refused_in_words(open_directory):
+    os.chown(open_directory, NOBODY, NOBODY)
     start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if int(start.read_text()) == 0:  # containers allow all ports: then there is nothing to refuse
         return
-    code, said = run("run", "--layer", f"ipc:{tmp_path / 'layer'}", "-p", 1, HELLO, cwd=tmp_path, prefix=drop)
+    drop = (*as_nobody(), "--inh-caps=-all", "--bounding-set=-all")
+    layer = f"ipc:{open_directory}/layer"
+    code, said = run("run", "--layer", layer, "-p", 1, open_directory / "hello.so", cwd=open_directory, prefix=drop,
+                     program=open_directory / "headrace")
     assert code == 5
     assert "ports below 1024 are root's" in said
 
@@ -202,6 +201,8 @@ def open_directory():
     """A directory that another user can enter, which pytest's own are not."""
     path = Path("/tmp") / f"headrace-newcomer-{os.getpid()}"
     path.mkdir(mode=0o755)
+    for file in (HEADRACE, HELLO):  # the checkout may lie where nobody else can go
+        shutil.copy(file, path)
     yield path
     shutil.rmtree(path)
 
@@ -214,7 +215,8 @@ def test_another_users_layer_is_refused_with_his_name(open_directory):
     assert code in (0, 6)  # root takes the owner's uid first, and then finds no arena
     assert "no channel layer" in said
     os.chown(layer, NOBODY, NOBODY)
-    code, said = run("send", "--layer", f"ipc:{layer}", "x", "a=1", cwd="/", prefix=("setpriv", "--reuid=1", "--clear-groups"))
+    code, said = run("send", "--layer", f"ipc:{layer}", "x", "a=1", cwd="/",
+                     prefix=("setpriv", "--reuid=1", "--clear-groups"), program=open_directory / "headrace")
     assert code == 6
     assert "Permission denied" in said or "belongs to" in said
 
@@ -222,15 +224,17 @@ def test_another_users_layer_is_refused_with_his_name(open_directory):
 def test_an_unreadable_place_is_refused(open_directory):
     closed = open_directory / "closed"
     closed.mkdir(mode=0o700)
-    code, said = run("run", "--layer", f"ipc:{closed}/layer", "-p", free_port(), HELLO, cwd="/", prefix=as_nobody())
+    code, said = run("run", "--layer", f"ipc:{closed}/layer", "-p", free_port(), open_directory / "hello.so", cwd="/",
+                     prefix=as_nobody(), program=open_directory / "headrace")
     assert code == 6
     assert f"ipc:{closed}/layer" in said and "Permission denied" in said
 
 
 def in_mount_namespace(mount_options, path):
     """Runs what follows with a tmpfs of its own at `path`, which nobody else sees."""
-    script = f"mount -t tmpfs -o {mount_options} none {path} && exec \"$@\""
-    return ("unshare", "--mount", "sh", "-c", script, "sh")
+    # unshare's own --propagation fails where / is no mount point, as in a chroot, which is private then.
+    script = f"mount --make-rprivate / 2>/dev/null; mount -t tmpfs -o {mount_options} none {path} && exec \"$@\""
+    return ("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script, "sh")
 
 
 def test_a_file_system_too_small_for_the_arena(tmp_path):
