@@ -192,7 +192,7 @@ def test_a_message_in_hand_when_all_workers_are_killed_is_redelivered(site, ente
     site.wait_for_workers("web", 2, without=dead)
     assert site.pool("web")["lost"] == 0
     assert site.channel(RECEIVE)["dropped"] == {}
-    assert site.pool("web")["last_exit"].startswith("SIGKILL")
+    wait_until(lambda: site.pool("web")["last_exit"].startswith("SIGKILL"), "the supervisor's report of the exits")
 
 
 def test_a_message_lost_with_its_worker_is_counted_and_the_page_says_it_again(tmp_path, window):
