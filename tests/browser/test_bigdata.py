@@ -105,7 +105,7 @@ def test_a_killed_jobs_worker_is_replaced_and_the_same_request_is_answered(site,
     expect(run.locator(".note")).to_contain_text(f"Worker {dead} died")
     expect(run).to_have_attribute("data-state", "done")
     expect(run).to_have_attribute("data-primes", PRIMES["1 billion"])
-    assert site.pool("jobs")["exits_1h"] == 1
+    wait_until(lambda: site.pool("jobs")["exits_1h"] == 1, "the supervisor's report of the exit")
     assert site.pool("web")["exits_1h"] == 0
 
 

@@ -168,7 +168,7 @@ def test_all_workers_killed_between_two_messages_and_nobody_notices(site, enter,
     expect_said(grace, *lines)
     expect_never_reconnected(ada, grace)
     site.wait_for_workers("web", 2, without=dead)
-    assert site.pool("web")["exits_1h"] == 2
+    wait_until(lambda: site.pool("web")["exits_1h"] == 2, "the supervisor's report of the exits")
     assert site.pool("web")["lost"] == 0
     assert {line["pid"] for line in site.events("worker_died")} == set(dead)
     shot(ada, "chat")
