@@ -266,6 +266,17 @@ int hr_source_send(struct hr_source *source, struct hr_draft *draft)
     return r;
 }
 
+/* For `wait` from now; 0 stands for the pool's own timeout. */
+static void source_enter_handed_on(struct hr_source *source, hr_time wait)
+{
+    hr_time limit = MAX_HANDED_ON_S * HR_SECOND;
+    if (wait == 0)
+        wait = source_timeout(source) < limit ? source_timeout(source) : limit;
+    source->state = HR_SOURCE_HANDED_ON;
+    source->mark = hr_server_now(source->server) + wait;
+    source_arm(source, source->mark);
+}
+
 /* The message as it was, with our new address in its reply_channel. */
 static int source_resend_readdressed(struct hr_source *source, const struct hr_delivery *lost,
                                      const struct hr_msg *msg,
@@ -315,9 +326,9 @@ int hr_source_resend(struct hr_source *source, const struct hr_delivery *lost, e
     source->attempts = (uint8_t)(lost->attempts + 1);
     source_sent(source);
     if (!hr_str_eq(lost->channel, source->pool->channels[source->kind])) {
-        source->state = HR_SOURCE_HANDED_ON; /* and its time runs on */
-        source->mark = mark;
-        source_arm(source, mark);
+        /* Its time runs on. Without one the loss has overtaken the word of the hand-over. */
+        hr_time left = mark - hr_server_now(source->server);
+        source_enter_handed_on(source, mark == 0 ? 0 : left > 0 ? left : 1);
     }
     return 0;
 }
@@ -396,15 +407,10 @@ void hr_source_end(struct hr_source *source)
 
 static void source_hand_on(struct hr_source *source, const struct hr_msg *done)
 {
-    hr_time now = hr_server_now(source->server);
     int64_t ms = hr_msg_int(done, "timeout", 0);
-    hr_time limit = MAX_HANDED_ON_S * HR_SECOND;
-    hr_time wait = ms > 0 && ms < limit / HR_MS ? ms * HR_MS : limit;
-    if (ms <= 0)
-        wait = source_timeout(source) < limit ? source_timeout(source) : limit;
-    source->state = HR_SOURCE_HANDED_ON;
-    source->mark = now + wait;
-    source_arm(source, source->mark);
+    if (ms < 0 || ms > MAX_HANDED_ON_S * (HR_SECOND / HR_MS))
+        ms = MAX_HANDED_ON_S * (HR_SECOND / HR_MS);
+    source_enter_handed_on(source, ms * HR_MS);
 }
 
 static void source_on_done(struct hr_source *source, const struct hr_msg *done)

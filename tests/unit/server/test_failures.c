@@ -308,6 +308,39 @@ static void an_event_that_was_handed_on_is_answered_by_another(void **state)
     world_free(w);
 }
 
+/* The other pool's worker may die before the first has said that it handed on. */
+static void a_loss_that_overtakes_the_hand_over_is_sent_once_more(void **state)
+{
+    struct hr_server_config config = {.timeout = 5 * HR_SECOND};
+    struct world *w = world_new(&config);
+    struct client *c = client_new(w);
+    static struct event job;
+    (void)state;
+    get(c);
+    worker_take(w, w->worker, "http.request.web", &event);
+    struct hr_send_options options = {.reply = event.d.reply, .seq = event.d.seq};
+    for (int i = 1; i <= 2; i++) {
+        struct hr_layer *jobs = worker_new(w, i == 1 ? "jobs.1" : "jobs.2");
+        assert_int_equal(hr_layer_listen(jobs, HR_LIT("bigdata.process")), 0);
+        if (i == 1) {
+            assert_int_equal(hr_layer_send(w->worker, HR_LIT("bigdata.process"), event.data,
+                                           event.d.len, &options),
+                             0);
+            worker_ack(w->worker, &event);
+        }
+        worker_take(w, jobs, "bigdata.process", &job);
+        if (i == 2) {
+            hr_time begin = hr_time_now();
+            UNTIL(w, hr_time_now() - begin > 100 * HR_MS);
+            assert_int_equal(reply_whole(jobs, &job, 200, NULL, "computed"), 0);
+        }
+        hr_layer_close(jobs);
+    }
+    client_answer(w, c, "GET", &answer);
+    assert_string_equal(answer.body, "computed");
+    world_free(w);
+}
+
 static void a_flushed_request_is_answered(void **state)
 {
     struct hr_server_config config = {.timeout = 40 * HR_MS, .expose_reason = true};
@@ -365,6 +398,7 @@ int test_failures(void)
         cmocka_unit_test(a_client_that_leaves_takes_its_request_out_of_the_queue),
         cmocka_unit_test(a_holder_with_an_address_hears_that_its_client_has_left),
         cmocka_unit_test(an_event_that_was_handed_on_is_answered_by_another),
+        cmocka_unit_test(a_loss_that_overtakes_the_hand_over_is_sent_once_more),
         cmocka_unit_test(a_flushed_request_is_answered),
         cmocka_unit_test(a_full_channel_is_a_503_at_once),
         cmocka_unit_test(browsers_get_a_page),
