@@ -60,7 +60,8 @@ static void broadcast_read(struct hr_broadcast *b, const struct hr_msg *msg)
     }
     if (b->type == HR_MSG_TYPE_WEBSOCKET_CLOSE) {
         int64_t code = hr_msg_int(msg, "code", 1000);
-        b->code = (uint16_t)(code > 0 && code < UINT16_MAX ? code : 1011);
+        bool is_ok = code > 0 && code <= UINT16_MAX && hr_ws_code_ok((uint16_t)code);
+        b->code = is_ok ? (uint16_t)code : 1011;
         b->reason = hr_msg_str(msg, "reason");
         return;
     }

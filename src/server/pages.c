@@ -75,10 +75,18 @@ void hr_page_text(struct hr_http *http, uint16_t status, struct hr_str content_t
     page_send(http, status, headers, 2, body);
 }
 
+size_t hr_page_reason(const struct hr_http *http, struct hr_header *out)
+{
+    enum hr_reason reason = http->ex.reason;
+    if (reason == HR_REASON_NONE || !http->server->config.expose_reason)
+        return 0;
+    *out = (struct hr_header){HR_LIT("x-headrace-reason"), hr_str_of(hr_reason_name(reason))};
+    return 1;
+}
+
 static size_t page_headers(const struct hr_http *http, uint16_t status, bool is_html,
                            struct hr_header out[MAX_OWN_HEADERS])
 {
-    enum hr_reason reason = http->ex.reason;
     size_t n = 0;
     out[n++] =
         (struct hr_header){HR_LIT("content-type"), is_html ? HR_LIT("text/html; charset=utf-8")
@@ -87,9 +95,7 @@ static size_t page_headers(const struct hr_http *http, uint16_t status, bool is_
         out[n++] = (struct hr_header){HR_LIT("retry-after"), HR_LIT("1")};
     if (status == 426) /* RFC 6455 4.4 */
         out[n++] = (struct hr_header){HR_LIT("sec-websocket-version"), HR_LIT("13")};
-    if (reason != HR_REASON_NONE && http->server->config.expose_reason)
-        out[n++] =
-            (struct hr_header){HR_LIT("x-headrace-reason"), hr_str_of(hr_reason_name(reason))};
+    n += hr_page_reason(http, &out[n]);
     hr_assert(n <= MAX_OWN_HEADERS);
     return n;
 }

@@ -10,7 +10,8 @@
  * client that does not read costs a bounded amount. Written is estimated as
  * all of the body less all that waits, which is exact when nothing waits and
  * errs to our side before. An answer whose holder gave no address has no
- * credit; its senders are told FULL when two windows wait.
+ * credit, nor has one whose holder has ended; its senders are told FULL when
+ * two windows wait.
  *
  * An answer that has begun outlives its event: after event.done nobody holds
  * it, and whoever knows its address, or sends to a group it is in, goes on
@@ -210,16 +211,25 @@ static bool reply_append(struct hr_http *http, struct hr_str body, bool is_last)
     return !is_last;
 }
 
+/* Whoever began the answer has ended and someone else goes on with it: nobody is left who counts
+ * credit. */
+static bool reply_has_holder(struct hr_http *http)
+{
+    struct hr_addr *holder = &http->ex.answer.holder;
+    if (hr_addr_is_set(holder) && !hr_layer_address_alive(http->server->layer, holder))
+        *holder = (struct hr_addr){0};
+    return hr_addr_is_set(holder);
+}
+
 /* Is a part of the body too much for what the client has read so far? */
-static bool reply_is_over(const struct hr_http *http)
+static bool reply_is_over(struct hr_http *http)
 {
     const struct hr_server *server = http->server;
     const struct hr_answer *answer = &http->ex.answer;
     bool over_budget = server->out_pool.n_unsent > server->config.max_unsent;
     if (over_budget && http->conn->out.bytes > 0)
         return true;
-    return hr_addr_is_set(&answer->holder) &&
-           answer->n_body - answer->n_credited > server->config.window;
+    return answer->n_body - answer->n_credited > server->config.window && reply_has_holder(http);
 }
 
 static void reply_mark_full(struct hr_http *http, bool is_full)
@@ -257,7 +267,7 @@ void hr_reply_credit(struct hr_http *http)
     uint32_t window = http->server->config.window;
     if (answer->is_full && waiting < window)
         reply_mark_full(http, false);
-    if (!hr_addr_is_set(&answer->holder) || written - answer->n_credited < window / 4)
+    if (written - answer->n_credited < window / 4 || !reply_has_holder(http))
         return;
     struct hr_send_options options = {.is_control = true, .expires_in = HR_NEVER};
     char address[HR_ADDR_TEXT_MAX];
@@ -301,9 +311,20 @@ static const char *start_check(const struct hr_http *http, const struct hr_msg *
     return NULL;
 }
 
+/* The worker's runtime refuses in the application's place. */
+static enum hr_reason reason_given(const struct hr_msg *msg)
+{
+    struct hr_str word = hr_msg_str(msg, "reason");
+    for (int reason = HR_REASON_NONE + 1; word.len > 0 && reason < HR_N_REASONS; reason++)
+        if (hr_str_eq(word, hr_str_of(hr_reason_name((enum hr_reason)reason))))
+            return (enum hr_reason)reason;
+    return HR_REASON_NONE;
+}
+
 static void reply_start(struct hr_http *http, const struct hr_msg *msg)
 {
     struct hr_answer *answer = &http->ex.answer;
+    struct hr_header ours[1];
     struct hr_reply_headers headers;
     struct hr_value body;
     const char *wrong = start_check(http, msg, &headers);
@@ -319,8 +340,9 @@ static void reply_start(struct hr_http *http, const struct hr_msg *msg)
     answer->length = headers.has_length ? headers.length : bytes.len;
     if (!hr_addr_parse(hr_msg_str(msg, "to"), &answer->holder))
         answer->holder = (struct hr_addr){0};
+    http->ex.reason = reason_given(msg);
     answer_decide(http, headers.is_close);
-    if (answer_write(http, &headers, NULL, 0) < 0)
+    if (answer_write(http, &headers, ours, hr_page_reason(http, ours)) < 0)
         return;
     http->source.is_untimed = true;
     hr_http_move(http, HR_HTTP_STREAM);

@@ -23,7 +23,7 @@
 enum {
     HEADERS_MAX = 64,
     HEADER_ROOM = 16, /* what MessagePack adds to one header */
-    HEAD_ROOM = 192,  /* of a start's keys and numbers */
+    HEAD_ROOM = 224,  /* of a start's keys and numbers */
     PIECE_ROOM = 64,  /* the same of a piece of body */
     VALUE_MAX = 8 << 10,
 };
@@ -117,14 +117,16 @@ struct start_args {
     struct hr_str to;           /* our address, for credit; may be empty */
     struct hr_str body;
     bool has_body;
+    enum hr_reason reason; /* of a refusal: the server's log and metrics say it */
 };
 
 static void start_encode(struct hr_pack *pack, const void *arg)
 {
     const struct start_args *start = arg;
     bool has_type = start->content_type.len > 0, has_length = start->length.len > 0;
+    bool has_reason = start->reason != HR_REASON_NONE;
 
-    hr_pack_map(pack, 3u + HR_CTX_TAKE_PAIRS + start->has_body + (start->to.len > 0));
+    hr_pack_map(pack, 3u + HR_CTX_TAKE_PAIRS + has_reason + start->has_body + (start->to.len > 0));
     hr_pack_type(pack, start->type);
     hr_ctx_pack_take(start->ctx, pack);
     hr_pack_cstr(pack, "status");
@@ -137,6 +139,10 @@ static void start_encode(struct hr_pack *pack, const void *arg)
         hr_pack_header(pack, HR_LIT("content-length"), start->length);
     for (const struct hr_ctx_header *at = start->ctx->headers; at; at = at->next)
         hr_pack_header(pack, at->name, at->value);
+    if (has_reason) {
+        hr_pack_cstr(pack, "reason");
+        hr_pack_cstr(pack, hr_reason_name(start->reason));
+    }
     if (start->to.len > 0) {
         hr_pack_cstr(pack, "to");
         hr_pack_str(pack, start->to.ptr, start->to.len);
@@ -242,21 +248,27 @@ static int http_reply_long(struct hr_ctx *ctx, struct start_args *start)
     return hr_trace(http_say_body(ctx, body, false, SIZE_MAX));
 }
 
-static int http_reply(struct hr_ctx *ctx, int status, const char *content_type, struct hr_str body)
+static int http_say_whole(struct hr_ctx *ctx, struct start_args *start)
 {
-    struct start_args start = {.ctx = ctx,
-                               .type = HR_MSG_TYPE_HTTP_RESPONSE_START,
-                               .status = status,
-                               .content_type = hr_str_of(content_type),
-                               .body = body,
-                               .has_body = true};
-    int r = http_check(ctx, status, start.content_type);
+    int r = http_check(ctx, start->status, start->content_type);
     if (r < 0)
         return hr_trace(r);
-    r = body.len <= HR_BODY_CHUNK_MAX ? http_say_start(ctx, &start) : http_reply_long(ctx, &start);
+    r = start->body.len <= HR_BODY_CHUNK_MAX ? http_say_start(ctx, start)
+                                             : http_reply_long(ctx, start);
     if (r == 0)
         ctx->answer = HR_ANSWER_GIVEN;
     return hr_trace(r);
+}
+
+static int http_reply(struct hr_ctx *ctx, int status, const char *content_type, struct hr_str body)
+{
+    return hr_trace(
+        http_say_whole(ctx, &(struct start_args){.ctx = ctx,
+                                                 .type = HR_MSG_TYPE_HTTP_RESPONSE_START,
+                                                 .status = status,
+                                                 .content_type = hr_str_of(content_type),
+                                                 .body = body,
+                                                 .has_body = true}));
 }
 
 int hr_http_reply_bytes(struct hr_ctx *ctx, int status, const char *content_type, const void *data,
@@ -293,13 +305,28 @@ static struct hr_str status_text(int status)
     return (struct hr_str){0};
 }
 
+/* What nobody consumes is no refusal, as little as with a path that no pool takes. */
+static enum hr_reason reason_of(int status)
+{
+    if (status == 413)
+        return HR_REASON_LIMIT;
+    return status == 404 ? HR_REASON_NONE : HR_REASON_APP;
+}
+
 /* The runtime's own answer: headers that the application had set are not for it. */
 int hr_answer_refuse(struct hr_ctx *ctx, int status)
 {
     ctx->headers = NULL;
     ctx->headers_end = &ctx->headers;
     ctx->n_headers = 0;
-    return hr_trace(http_reply(ctx, status, "text/plain", status_text(status)));
+    return hr_trace(
+        http_say_whole(ctx, &(struct start_args){.ctx = ctx,
+                                                 .type = HR_MSG_TYPE_HTTP_RESPONSE_START,
+                                                 .status = status,
+                                                 .content_type = HR_LIT("text/plain"),
+                                                 .body = status_text(status),
+                                                 .has_body = true,
+                                                 .reason = reason_of(status)}));
 }
 
 /* A handshake's "no" is an HTTP answer too; it differs in its type. */
@@ -309,7 +336,8 @@ int hr_answer_deny(struct hr_ctx *ctx, int status)
                                .type = HR_MSG_TYPE_WEBSOCKET_DENIAL_START,
                                .status = status,
                                .body = status_text(status),
-                               .has_body = true};
+                               .has_body = true,
+                               .reason = ctx->error ? reason_of(status) : HR_REASON_NONE};
     if (ctx->kind != HR_CTX_CONNECT || ctx->answer != HR_ANSWER_NONE)
         return hr_raise(HR_ERR_STATE);
     if (status < 400 || status > 599)

@@ -106,12 +106,14 @@ def test_an_idle_site_sleeps(site):
         assert max(used.values()) <= 0.04
 
 
-@pytest.mark.parametrize("path", ["/forget", "/forget?fail=1"])
+@pytest.mark.parametrize("path", ["/forget", "/forget?fail=1", "/hand?what=forget&ms=5000"])
 def test_an_application_that_gives_no_answer_is_500(site, path):
-    with site("--expose-reason") as s:
-        assert ask(s, path).startswith(b"HTTP/1.1 500")
+    with site("--expose-reason", "--pool", "jobs.channels=jobs.*") as s:
+        answer = ask(s, path)
+        assert answer.startswith(b"HTTP/1.1 500") and b"\r\nx-headrace-reason: app\r\n" in answer
         assert s.events("app"), "the log says so"
-        assert wait_until(lambda: s.requests(status=500), "its line")[0]["path"] == "/forget"
+        line = wait_until(lambda: s.requests(status=500), "its line")[0]
+        assert (line["path"], line["reason"]) == (path.split("?")[0], "app")
 
 
 def test_every_refusal_has_a_reason_in_the_log(site):

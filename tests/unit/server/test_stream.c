@@ -160,6 +160,26 @@ static void a_stream_outlives_its_event(void **state)
     world_free(w);
 }
 
+static void a_stream_goes_on_when_the_holder_who_counted_its_credit_has_ended(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    struct hr_addr holder;
+    (void)state;
+    start(w, c, open_address(w));
+    assert_true(hr_addr_parse(hr_str_of(address), &holder));
+    hr_layer_address_close(w->worker, &holder);
+    for (int i = 0; i < 64; i++) { /* 2 MiB by a window of 256 KiB, all at once */
+        assert_int_equal(reply_body(w->worker, &event, piece, sizeof piece, true), 0);
+        if (i % 16 == 15)
+            world_settle(w);
+        hr_buf_consume(&c->in, hr_buf_len(&c->in));
+    }
+    assert_int_equal(reply_body(w->worker, &event, "", 0, false), 0);
+    client_expect(w, c, "0\r\n\r\n");
+    world_free(w);
+}
+
 static void a_body_must_be_as_long_as_announced(void **state)
 {
     static const char *const headers[] = {"content-length", "5", NULL, NULL};
@@ -221,6 +241,7 @@ int test_stream(void)
         cmocka_unit_test(a_slow_stream_is_cut_when_the_process_has_no_budget_left),
         cmocka_unit_test(a_sender_without_an_address_is_told_full),
         cmocka_unit_test(a_stream_outlives_its_event),
+        cmocka_unit_test(a_stream_goes_on_when_the_holder_who_counted_its_credit_has_ended),
         cmocka_unit_test(a_body_must_be_as_long_as_announced),
         cmocka_unit_test(a_streamed_answer_to_head_gives_credit_too),
     };

@@ -87,6 +87,7 @@ static void headers_are_sent_and_cannot_break_out(void **state)
         answer = rig_expect(&rig, "http.response.start");
         assert_int_equal(hr_msg_int(&answer->msg, "status", 0), 500);
         assert_str(hr_msg_bytes(&answer->msg, "body"), "Internal Server Error\n");
+        assert_str(hr_msg_str(&answer->msg, "reason"), "app");
         assert_int_equal(header_of(&answer->msg, "location").len, 0);
     }
     rig_close(&rig);
@@ -322,6 +323,7 @@ static void what_was_handed_on_and_not_answered_is_a_500(void **state)
     rig_expect(&rig, "event.done");
     const struct answer *answer = rig_expect(&rig, "http.response.start");
     assert_int_equal(hr_msg_int(&answer->msg, "status", 0), 500);
+    assert_str(hr_msg_str(&answer->msg, "reason"), "app");
     rig_close(&rig);
 }
 
