@@ -180,6 +180,24 @@ static void a_new_channel_is_refused_when_none_can_be_registered(void **state)
     assert_int_equal(send_number(sender, "name.0", 100, NULL), 0);
 }
 
+/* Those of events ask for 8192 messages each, far more than a small layer has for all of them. */
+static void large_channels_leave_room_for_as_many_as_the_geometry_says(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_geometry geometry = hr_geometry_default;
+    geometry.n_channels = 32;
+    c->geometry = &geometry;
+    struct hr_layer *sender = case_open(c, HR_ROLE_CLIENT);
+    char name[32];
+
+    for (int i = 1; i < 32; i++) { /* one is the inboxes' */
+        snprintf(name, sizeof name, "http.request.pool%d", i);
+        for (int k = 0; k < 100; k++)
+            assert_int_equal(send_number(sender, name, k, NULL), 0);
+    }
+    assert_int_equal(hr_layer_listen(sender, HR_LIT("another")), HR_LAYER_FULL);
+}
+
 static void a_message_above_the_limit_is_too_big(void **state)
 {
     struct layer_case *c = *state;
@@ -583,6 +601,7 @@ int suite_send(void)
         LAYER_TEST(a_channel_refuses_beyond_its_capacity_in_bytes),
         LAYER_TEST(used_up_memory_refuses_all_but_control_messages),
         LAYER_TEST(a_new_channel_is_refused_when_none_can_be_registered),
+        LAYER_TEST(large_channels_leave_room_for_as_many_as_the_geometry_says),
         LAYER_TEST(a_message_above_the_limit_is_too_big),
         LAYER_TEST(messages_of_every_size_arrive_as_they_were_sent),
         LAYER_TEST(names_that_are_none_are_errors),

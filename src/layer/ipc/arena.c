@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/random.h"
 #include "base/time.h"
 #include "layer/layer_impl.h"
@@ -107,8 +108,8 @@ static void *place(const struct ipc_arena *a, uint64_t *at, uint64_t n, size_t s
     return here;
 }
 
-/* Computes where everything lies. False when the tables alone do not fit. */
-static bool plan(struct ipc_arena *a)
+/* Computes where the tables lie. Gives the offset behind them; 0: more rings than can be. */
+static uint64_t plan_tables(struct ipc_arena *a)
 {
     const struct hr_geometry *g = &a->geometry;
     uint64_t connections = 0, interests = 0, ring = 0, counters = 0;
@@ -142,30 +143,63 @@ static bool plan(struct ipc_arena *a)
     a->interests = place(a, &at, interests, sizeof *a->interests);
     a->interest_counts = place(a, &at, interests, sizeof *a->interest_counts);
     a->ring = place(a, &at, ring, sizeof *a->ring);
-    /* A block of every class and its word, or the arena is no use. */
-    if (at + (256 << 10) > a->bytes || ring > UINT32_MAX)
-        return false;
-    plan_classes(a, at, a->bytes - at - IPC_LINE);
-    for (int i = 0; i < IPC_N_CLASSES; i++)
-        if (a->classes[i].n == 0)
-            return false;
-    return a->n_blocks < IPC_MAX_BLOCKS;
+    return ring > UINT32_MAX ? 0 : at;
 }
 
-bool ipc_geometry_ok(const struct hr_geometry *g)
+/* Computes where everything lies; the geometry is one that can be. */
+static void plan(struct ipc_arena *a)
+{
+    uint64_t at = plan_tables(a);
+    plan_classes(a, at, a->bytes - at - IPC_LINE);
+    hr_assert(a->n_blocks < IPC_MAX_BLOCKS);
+}
+
+/* Room in which every class has a block and its word, or the arena is no use. */
+static uint64_t least_room(void)
+{
+    uint64_t least = 0;
+    for (int i = 0; i < IPC_N_CLASSES; i++) {
+        uint64_t one = class_plan[i].stride + sizeof(uint64_t);
+        uint64_t room = 16 * ((one + class_plan[i].share - 1) / class_plan[i].share);
+        least = room > least ? room : least;
+    }
+    return least;
+}
+
+uint64_t ipc_geometry_bytes(const struct hr_geometry *g)
 {
     uint32_t n_slots = 0;
     for (int role = 0; role < 3; role++) {
         if (!row_ok(&g->role[role]))
-            return false;
+            return 0;
         n_slots += g->role[role].n_slots;
     }
     if (n_slots == 0 || n_slots > IPC_MAX_SLOTS || g->n_channels == 0 ||
-        g->n_channels > IPC_MAX_CHANNELS || g->bytes % PAGE != 0)
-        return false;
-    static uint8_t nowhere[1]; /* plan() computes pointers only */
-    struct ipc_arena trial = {.base = nowhere, .bytes = g->bytes, .geometry = *g};
-    return plan(&trial);
+        g->n_channels > IPC_MAX_CHANNELS)
+        return 0;
+    static uint8_t nowhere[1]; /* plan_tables() computes pointers only */
+    struct ipc_arena trial = {.base = nowhere, .geometry = *g};
+    uint64_t tables = plan_tables(&trial);
+    return tables ? round_up(tables + IPC_LINE + least_room(), PAGE) : 0;
+}
+
+static bool geometry_ok(const struct hr_geometry *g)
+{
+    uint64_t least = ipc_geometry_bytes(g);
+    return least > 0 && g->bytes >= least && g->bytes <= IPC_MAX_BYTES && g->bytes % PAGE == 0;
+}
+
+static int fail_geometry(const struct hr_geometry *g)
+{
+    uint64_t least = ipc_geometry_bytes(g);
+    if (least > g->bytes)
+        hr_layer_explain("the layer's tables do not fit into %llu bytes; the least is %llu",
+                         (unsigned long long)g->bytes, (unsigned long long)least);
+    else
+        hr_layer_explain("no layer can be that large: at most %d slots, %d channels and %d GiB in "
+                         "whole pages",
+                         IPC_MAX_SLOTS, IPC_MAX_CHANNELS, (int)(IPC_MAX_BYTES >> 30));
+    return hr_raise(HR_ERR_INVALID);
 }
 
 struct ipc_slot_tables ipc_slot_tables(const struct ipc_arena *a, uint32_t slot)
@@ -217,11 +251,8 @@ static void fill_header(struct ipc_header *header, const struct hr_geometry *geo
 
 int ipc_arena_create(int dir_fd, const char *name, const struct hr_geometry *geometry)
 {
-    if (!ipc_geometry_ok(geometry)) {
-        hr_layer_explain("the layer's geometry does not fit into %llu bytes",
-                         (unsigned long long)geometry->bytes);
-        return hr_raise(HR_ERR_INVALID);
-    }
+    if (!geometry_ok(geometry))
+        return fail_geometry(geometry);
     char tmp[64];
     snprintf(tmp, sizeof tmp, "arena.tmp.%ld", (long)getpid());
     unlinkat(dir_fd, tmp, 0); /* of an earlier process with our pid */
@@ -266,9 +297,9 @@ static int check_header(struct ipc_arena *a)
 
     a->geometry = h->geometry;
     a->layer_id = h->layer_id;
-    if (a->geometry.bytes != a->bytes || a->layer_id == 0 || !ipc_geometry_ok(&a->geometry) ||
-        !plan(a))
+    if (a->geometry.bytes != a->bytes || a->layer_id == 0 || !geometry_ok(&a->geometry))
         return hr_raise(HR_ERR_CORRUPT);
+    plan(a);
     return 0;
 }
 

@@ -56,8 +56,9 @@ static inline uint32_t ipc_class_payload(const struct ipc_class *class)
     return class->stride - (uint32_t)sizeof(struct ipc_block);
 }
 
-/* Is `geometry` one that can be? Explains itself through hr_layer_explain(). */
-bool ipc_geometry_ok(const struct hr_geometry *geometry);
+/* The smallest size of an arena with these tables, in whole pages; its own is
+ * not looked at. 0: there is none, too many slots or channels or a table out of bounds. */
+uint64_t ipc_geometry_bytes(const struct hr_geometry *geometry);
 
 /* Makes `name` in the directory `dir_fd`: complete before it gets its name,
  * allocated in full. Errors: HR_ERR_SYS (ENOSPC, EROFS, ...), HR_ERR_INVALID.

@@ -10,7 +10,9 @@
  *
  * Rings are cut from the ring area one behind the other. Where the next one
  * begins is computed from the channels there are, so that a death while
- * registering wastes nothing.
+ * registering wastes nothing. The smallest ring is kept for each channel to
+ * come, so that as many can be registered as the geometry says; of what is
+ * left one channel gets no more than half.
  */
 #include <string.h>
 
@@ -140,8 +142,16 @@ void ipc_dead_letter_name(const struct ipc_arena *a, uint32_t queue, char out[HR
 
 /* ---- registering */
 
-/* A ring for `max_messages`, or the largest there is room for; false when there is none. */
-static bool cut_ring(const struct ipc_arena *a, uint32_t n_channels, uint32_t max_messages,
+/* The most entries that the ring of channel `number` may have, with `used` gone before it. */
+static uint32_t ring_limit(const struct ipc_arena *a, uint32_t number, uint32_t used)
+{
+    uint32_t left = used < a->n_ring ? a->n_ring - used : 0;
+    uint32_t kept = (a->geometry.n_channels - number) * IPC_MIN_RING; /* this one's too */
+    return left < kept ? left : IPC_MIN_RING + (left - kept) / 2;
+}
+
+/* A ring for `max_messages`, or the largest that may be; false when there is no room for any. */
+static bool cut_ring(const struct ipc_arena *a, uint32_t number, uint32_t max_messages,
                      struct ipc_queue *q)
 {
     uint32_t log2 = 7, used = 0;
@@ -149,14 +159,15 @@ static bool cut_ring(const struct ipc_arena *a, uint32_t n_channels, uint32_t ma
         n += a->geometry.role[role].n_slots;
         used = ipc_slot_tables(a, n).ring;
     }
-    for (uint32_t i = 1; i < n_channels; i++) {
+    for (uint32_t i = 1; i < number; i++) {
         const struct ipc_queue *other = &a->queues[a->n_slots + i];
         uint32_t end = other->ring + (UINT32_C(1) << (other->size_log2 & 31));
         used = end > used ? end : used;
     }
     while ((UINT32_C(1) << log2) < max_messages && log2 < 20)
         log2++;
-    while (log2 >= 7 && (used > a->n_ring || (UINT32_C(1) << log2) > a->n_ring - used))
+    uint32_t limit = ring_limit(a, number, used);
+    while (log2 >= 7 && (UINT32_C(1) << log2) > limit)
         log2--;
     if (log2 < 7)
         return false;

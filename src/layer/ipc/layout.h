@@ -46,6 +46,9 @@ enum {
     IPC_LINE = 64,
 };
 
+/* Of an arena: of more, blocks of the smallest class alone would be IPC_MAX_BLOCKS. */
+#define IPC_MAX_BYTES (UINT64_C(15) << 30)
+
 #define IPC_MAGIC UINT64_C(0x3165636172646568) /* "hedrace1" */
 
 /* ---- the header: written by the creator before the file gets its name, but for the atomics */
