@@ -31,28 +31,6 @@ int hr_complain_of_settings(const struct hr_diag *diag, int error)
     return diag->is_usage ? HR_EXIT_USAGE : HR_EXIT_SETTINGS;
 }
 
-/* The geometry that [layer] describes. */
-static void geometry_of(const struct hr_settings *settings, struct hr_geometry *out)
-{
-    const struct hr_settings_layer *layer = &settings->layer;
-    *out = (struct hr_geometry){
-        .bytes = layer->size,
-        .n_channels = layer->channels,
-        .role[HR_ROLE_SERVER] = {.n_slots = layer->server_slots,
-                                 .inbox = layer->server_inbox,
-                                 .connections = layer->server_connections,
-                                 .interests = layer->server_interests},
-        .role[HR_ROLE_WORKER] = {.n_slots = layer->worker_slots,
-                                 .inbox = layer->worker_inbox,
-                                 .connections = layer->worker_connections,
-                                 .interests = layer->worker_interests},
-        .role[HR_ROLE_CLIENT] = {.n_slots = layer->client_slots,
-                                 .inbox = layer->client_inbox,
-                                 .connections = layer->client_connections,
-                                 .interests = layer->client_interests},
-    };
-}
-
 static struct hr_channel_policy policy_of(const struct hr_settings_channel *channel)
 {
     bool is_sure = strcmp(channel->delivery, "at-least-once") == 0;
@@ -92,7 +70,7 @@ int hr_attach(const struct hr_settings *settings, const char *url,
     struct hr_layer_options complete = *options;
     char others[2048];
 
-    geometry_of(settings, &geometry);
+    hr_settings_geometry(settings, &geometry);
     complete.geometry = &geometry;
     int r = hr_layerpath_become_owner(url);
     if (r < 0) {

@@ -191,6 +191,10 @@ bool hr_settings_format(const struct hr_section *section, const struct hr_settin
 void hr_settings_blame(const struct hr_section *section, enum hr_setting_id id,
                        struct hr_diag *diag);
 
+/* The tables and the size that [layer] gives a layer. */
+struct hr_geometry;
+void hr_settings_geometry(const struct hr_settings *settings, struct hr_geometry *out);
+
 /* A copy of text that lives as long as the settings; NULL when out of memory. */
 const char *hr_settings_keep(struct hr_settings *settings, struct hr_str text);
 

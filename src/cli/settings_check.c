@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "cli/bind.h"
+#include "layer/ipc/arena.h"
 
 /* ---- values that follow from others ------------------------------------------------------------
  */
@@ -83,6 +84,28 @@ static void finish_apps(struct hr_settings *settings)
     }
 }
 
+void hr_settings_geometry(const struct hr_settings *settings, struct hr_geometry *out)
+{
+    enum { PAGE = 4096 };
+    const struct hr_settings_layer *layer = &settings->layer;
+    *out = (struct hr_geometry){
+        .bytes = (layer->size + PAGE - 1) / PAGE * PAGE,
+        .n_channels = layer->channels,
+        .role[HR_ROLE_SERVER] = {.n_slots = layer->server_slots,
+                                 .inbox = layer->server_inbox,
+                                 .connections = layer->server_connections,
+                                 .interests = layer->server_interests},
+        .role[HR_ROLE_WORKER] = {.n_slots = layer->worker_slots,
+                                 .inbox = layer->worker_inbox,
+                                 .connections = layer->worker_connections,
+                                 .interests = layer->worker_interests},
+        .role[HR_ROLE_CLIENT] = {.n_slots = layer->client_slots,
+                                 .inbox = layer->client_inbox,
+                                 .connections = layer->client_connections,
+                                 .interests = layer->client_interests},
+    };
+}
+
 /* ---- checks -----------------------------------------------------------------------------------
  */
 
@@ -140,7 +163,7 @@ static int check_layer(const struct hr_settings *settings, struct hr_diag *diag)
     return 0;
 }
 
-static int check_geometry(const struct hr_settings *settings, struct hr_diag *diag)
+static int check_powers(const struct hr_settings *settings, struct hr_diag *diag)
 {
     const struct hr_settings_layer *layer = &settings->layer;
     const struct {
@@ -162,6 +185,56 @@ static int check_geometry(const struct hr_settings *settings, struct hr_diag *di
                            hr_settings_table[powers[i].id].raw_key, powers[i].value);
     }
     return 0;
+}
+
+/* Do the tables fit into the layer, and leave room for messages? */
+static int check_size(const struct hr_settings *settings, struct hr_diag *diag)
+{
+    const struct hr_settings_layer *layer = &settings->layer;
+    uint32_t n_slots = layer->server_slots + layer->worker_slots + layer->client_slots;
+    struct hr_geometry geometry;
+    hr_settings_geometry(settings, &geometry);
+    uint64_t least = ipc_geometry_bytes(&geometry);
+
+    if (n_slots > IPC_MAX_SLOTS)
+        return hr_diag_say(diag,
+                           "server_slots, worker_slots and client_slots are %" PRIu32
+                           " together; a layer has at most %d",
+                           n_slots, IPC_MAX_SLOTS);
+    if (geometry.bytes >= least)
+        return 0;
+    hr_settings_blame(&layer->section, HR_SET_LAYER_size, diag);
+    return hr_diag_say(
+        diag,
+        "size: the slots, inboxes, connections and channels of [layer] need at least "
+        "%" PRIu64 "MiB; make it larger or them fewer",
+        (least + (1 << 20) - 1) >> 20);
+}
+
+/* The channels that are known before anything runs: the inboxes', the events of each pool that
+ * takes any, and plain ones named outright. */
+static int check_channels(const struct hr_settings *settings, struct hr_diag *diag)
+{
+    enum { EVENT_KINDS = 4 };
+    uint32_t n = 1;
+    for (struct hr_settings_pool *pool = hr_pool_first(settings); pool; pool = hr_pool_next(pool)) {
+        n += pool->paths.n > 0 || hr_pool_takes_all(pool) ? EVENT_KINDS : 0;
+        for (uint32_t i = 0; i < pool->channels.n; i++)
+            n += !strpbrk(pool->channels.item[i], "*?");
+    }
+    if (n <= settings->layer.channels)
+        return 0;
+    hr_settings_blame(&settings->layer.section, HR_SET_LAYER_channels, diag);
+    return hr_diag_say(diag, "channels: %" PRIu32 " are too few, the pools alone need %" PRIu32,
+                       settings->layer.channels, n);
+}
+
+static int check_geometry(const struct hr_settings *settings, struct hr_diag *diag)
+{
+    int r = check_powers(settings, diag);
+    if (r == 0)
+        r = check_size(settings, diag);
+    return hr_trace(r == 0 ? check_channels(settings, diag) : r);
 }
 
 static bool path_ok(struct hr_str path)

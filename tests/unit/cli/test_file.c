@@ -119,6 +119,44 @@ static void sums_that_cannot_be_are_refused(void **state)
     scratch_write("headrace.ini", "[pool a]\nprocesses = 63\n");
     assert_int_equal(scratch_load("check", &settings, &diag), HR_ERR_CONFIG);
     assert_holds(diag.message, "do not fit into the layer's worker_slots = 63");
+    scratch_write("headrace.ini", "[layer]\nworker_slots = 100\n");
+    assert_int_equal(scratch_load("check", &settings, &diag), HR_ERR_CONFIG);
+    assert_holds(diag.message, "are 1060 together; a layer has at most 1023");
+}
+
+static void a_layer_too_small_for_its_tables_names_the_least_that_works(void **state)
+{
+    struct hr_settings *settings;
+    struct hr_diag diag;
+    char text[256];
+    const char *needs = "need at least ";
+    (void)state;
+    assert_refused("[layer]\n\nsize = 4MiB\n", 3, needs);
+    scratch_write("headrace.ini", "[layer]\nclient_connections = 100000\n");
+    assert_int_equal(scratch_load("check", &settings, &diag), HR_ERR_CONFIG);
+    assert_holds(diag.message, needs);
+    int mib = (int)strtol(strstr(diag.message, needs) + strlen(needs), NULL, 10);
+
+    snprintf(text, sizeof text, "[layer]\nclient_connections = 100000\nsize = %dMiB\n", mib);
+    scratch_write("headrace.ini", text);
+    assert_int_equal(scratch_load("check", &settings, &diag), 0);
+    hr_settings_unref(settings);
+    snprintf(text, sizeof text, "[layer]\nclient_connections = 100000\nsize = %dMiB\n", mib - 1);
+    assert_refused(text, 3, needs);
+}
+
+static void fewer_channels_than_the_pools_need_are_refused(void **state)
+{
+    struct hr_settings *settings;
+    struct hr_diag diag;
+    (void)state;
+    assert_refused("[layer]\nchannels = 16\n[pool a]\npaths = /a/\n[pool b]\npaths = /b/\n"
+                   "[pool c]\npaths = /c/\n[pool d]\n",
+                   2, "16 are too few, the pools alone need 17");
+    scratch_write("headrace.ini", "[layer]\nchannels = 16\n[pool a]\npaths = /a/\n[pool b]\n"
+                                  "paths = /b/\n[pool c]\n[pool d]\nchannels = x, y, z.*\n");
+    assert_int_equal(scratch_load("check", &settings, &diag), 0);
+    hr_settings_unref(settings);
 }
 
 static void a_file_that_cannot_be_read_says_why(void **state)
@@ -161,6 +199,8 @@ int test_file(void)
         IN_SCRATCH(a_line_that_would_be_cut_is_refused),
         IN_SCRATCH(mistakes_that_span_rows_blame_a_line),
         IN_SCRATCH(sums_that_cannot_be_are_refused),
+        IN_SCRATCH(a_layer_too_small_for_its_tables_names_the_least_that_works),
+        IN_SCRATCH(fewer_channels_than_the_pools_need_are_refused),
         IN_SCRATCH(a_file_that_cannot_be_read_says_why),
         IN_SCRATCH(the_file_is_the_flags_then_the_variables_then_the_one_here),
     };
