@@ -34,6 +34,7 @@
 enum {
     MAX_ROUNDS = 32, /* requests of one client in one turn: stops pipelining from starving others */
     LINGER_TIME_S = 2,
+    HALF_TIME_S = 1, /* without a byte for it, then who has closed its half is taken for gone */
 };
 
 /* ---- who */
@@ -138,9 +139,9 @@ static hr_time conn_write_due(const struct hr_conn *conn)
 {
     if (conn->is_shut)
         return conn->waits_since + LINGER_TIME_S * HR_SECOND;
-    if (!conn->is_blocked)
-        return HR_NEVER;
-    return hr_time_add(conn->waits_since, conn->server->config.write_timeout);
+    if (conn->is_blocked)
+        return hr_time_add(conn->waits_since, conn->server->config.write_timeout);
+    return conn->is_half ? conn->waits_since + HALF_TIME_S * HR_SECOND : HR_NEVER;
 }
 
 static void conn_on_timer(struct hr_timer *timer)
@@ -225,8 +226,10 @@ static void conn_flush(struct hr_conn *conn)
         }
         if (r == HR_OUT_MORE)
             hr_conn_touch(conn);
-        if (conn->out.bytes < before)
+        if (conn->out.bytes < before) {
+            conn->waits_since = hr_loop_now(conn->server->loop);
             conn->proto->on_sent(conn);
+        }
     }
     if (!conn->is_closed && conn->out.bytes == 0 && conn->end != HR_CONN_STAYS)
         conn_finish(conn);
@@ -277,7 +280,7 @@ static size_t conn_offer(struct hr_conn *conn, uint8_t *data, size_t len)
 
 static void conn_want_read(struct hr_conn *conn)
 {
-    bool has_room = hr_buf_len(&conn->in) < HR_CONN_MAX_INPUT;
+    bool has_room = hr_buf_len(&conn->in) < HR_CONN_MAX_INPUT && !conn->is_half;
     unsigned wanted = (conn->io.wanted & HR_IO_WRITE) | (has_room ? HR_IO_READ : 0u);
     if (wanted != conn->io.wanted)
         hr_io_want(&conn->io, wanted);
@@ -314,6 +317,19 @@ static void conn_take_input(struct hr_conn *conn, uint8_t *data, size_t len)
     conn_want_read(conn);
 }
 
+/* TCP does not tell who has left from who only has nothing more to say and still reads, as
+ * `nc -N` and socat do. So whatever is under way for this client has a second, and another one
+ * after each byte: no longer, since work for who has left is what an overloaded site can spare
+ * first (RFC 9112 9.5: a closure is to be noticed and acted on). */
+static void conn_on_half(struct hr_conn *conn)
+{
+    conn->is_half = true;
+    conn_want_read(conn);
+    if (!conn->is_blocked)
+        conn->waits_since = hr_loop_now(conn->server->loop);
+    hr_conn_arm(conn, conn_write_due(conn));
+}
+
 static void conn_read(struct hr_conn *conn)
 {
     size_t kept = hr_buf_len(&conn->in), room = HR_CONN_MAX_INPUT - kept;
@@ -331,6 +347,8 @@ static void conn_read(struct hr_conn *conn)
     else if (n == 0 && conn->end != HR_CONN_STAYS && conn->out.bytes > 0)
         hr_io_want(&conn->io,
                    conn->io.wanted & ~(unsigned)HR_IO_READ); /* it still reads, perhaps */
+    else if (n == 0 && conn->proto->is_awaited && conn->proto->is_awaited(conn))
+        conn_on_half(conn);
     else if (is_over)
         conn->proto->on_gone(conn);
 }

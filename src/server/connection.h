@@ -36,6 +36,8 @@ struct hr_proto {
     size_t (*on_data)(struct hr_conn *conn, uint8_t *data, size_t len);
     /* The client has left, or can no longer be written to. Must close. */
     void (*on_gone)(struct hr_conn *conn);
+    /* Of a client that sends no more: may it yet wait for an answer? NULL: never. */
+    bool (*is_awaited)(const struct hr_conn *conn);
     /* Some of what waited has been written. */
     void (*on_sent)(struct hr_conn *conn);
     /* Does what is due and returns the time of the next thing, or HR_NEVER. */
@@ -76,13 +78,14 @@ struct hr_conn {
     struct hr_list touched; /* server->touched */
     struct hr_out out;
     struct hr_buf in;    /* input the protocol has not taken */
-    hr_time waits_since; /* output waits, and none of it went since then */
+    hr_time waits_since; /* output waits, or half of the client, and none of it went since then */
     struct hr_peer peer;
-    uint8_t end;       /* enum hr_conn_end */
-    bool is_blocked;   /* the socket takes no more for now */
-    bool is_closed;    /* hr_conn_close() was called */
-    bool is_shut;      /* lingering: our half is closed */
-    bool is_websocket; /* for counting */
+    uint8_t end;         /* enum hr_conn_end */
+    bool is_blocked;     /* the socket takes no more for now */
+    bool is_half;        /* the client has closed its half, and perhaps its other one */
+    bool is_closed;      /* hr_conn_close() was called */
+    bool is_shut;        /* lingering: our half is closed */
+    bool is_websocket;   /* for counting */
 };
 
 /* Takes `fd`. Returns 0, HR_ERR_NOMEM or HR_ERR_SYS (then fd is closed). */

@@ -18,9 +18,8 @@
  * handshake, a file (static.c) or the admin pages. A handshake goes the same
  * way up to websocket.accept, which takes the connection over.
  *
- * A client that has closed its half is taken for gone, as nginx does: TCP
- * cannot tell the two apart, and work for clients that have left is what an
- * overloaded site can spare first.
+ * A client that has closed its half may still wait for the answers to what it
+ * has asked, or be gone: conn_on_half() has the rule.
  *
  * One request at a time: input behind a request stays with the connection
  * until its answer is complete, and no further one is begun while more than
@@ -162,8 +161,9 @@ void hr_http_finish(struct hr_http *http)
 {
     struct hr_conn *conn = http->conn;
     /* What was announced holds: it was said only of a request that had been read whole. */
-    bool stays = http->ex.answer.keep_alive && !hr_server_is_draining(http->server);
-    bool may_come_more = !hr_upload_is_read(http) || hr_buf_len(&conn->in) > 0;
+    bool may_come_more = !conn->is_half && (!hr_upload_is_read(http) || hr_buf_len(&conn->in) > 0);
+    bool stays = http->ex.answer.keep_alive && !hr_server_is_draining(http->server) &&
+                 (!conn->is_half || hr_buf_len(&conn->in) > 0);
     hr_http_move(http, HR_HTTP_ENDED);
     http_settle(http);
     if (!stays) {
@@ -359,6 +359,14 @@ static void http_on_gone(struct hr_conn *conn)
         hr_conn_close(conn);
 }
 
+static bool http_is_awaited(const struct hr_conn *conn)
+{
+    const struct hr_http *http = conn->part;
+    return http->ex.kind == HR_KIND_REQUEST &&
+           (http->state == HR_HTTP_HOLD || http->state == HR_HTTP_WAIT ||
+            http->state == HR_HTTP_STREAM);
+}
+
 /* 499, nginx's word for it, stands in log and metrics only. */
 static void http_on_close(struct hr_conn *conn)
 {
@@ -428,6 +436,7 @@ static void http_on_drain(struct hr_conn *conn)
 static const struct hr_proto http_proto = {
     .on_data = http_on_data,
     .on_gone = http_on_gone,
+    .is_awaited = http_is_awaited,
     .on_sent = http_on_sent,
     .on_time = http_on_time,
     .on_drain = http_on_drain,

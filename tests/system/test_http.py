@@ -239,7 +239,7 @@ def decode_chunked(got):
 def test_a_client_that_leaves_while_queued_is_never_seen_by_a_worker(site):
     with site("-w", 1) as s:
         with connect(s.port) as busy, connect(s.port) as leaver:
-            busy.sendall(b"GET /block?ms=700&tag=busy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            busy.sendall(b"GET /block?ms=2000&tag=busy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
             s.wait_for_output("taken busy")
             leaver.sendall(b"GET /slow?tag=leaver HTTP/1.1\r\nHost: h\r\n\r\n")
             wait_until(lambda: s.channel("http.request.web")["waiting"] == 1, "the second request to be queued")

@@ -320,6 +320,53 @@ static void half_a_client_still_gets_the_answers_that_are_made(void **state)
     world_free(w);
 }
 
+static void half_a_client_still_gets_the_answers_that_are_under_way(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    (void)state;
+    get(c, "/1");
+    get(c, "/2");
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    for (int i = 0; i < 2; i++) {
+        worker_take(w, w->worker, "http.request.web", &event);
+        world_settle(w);
+        assert_int_equal(reply_whole(w->worker, &event, 200, NULL, i == 0 ? "one" : "two"), 0);
+        client_answer(w, c, "GET", &answer);
+        assert_string_equal(answer.body, i == 0 ? "one" : "two");
+    }
+    UNTIL(w, c->is_eof);
+    assert_false(c->is_reset);
+    world_free(w);
+}
+
+static void half_a_client_that_nothing_is_sent_to_is_taken_for_gone(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    (void)state;
+    get(c, "/");
+    worker_take(w, w->worker, "http.request.web", &event);
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    UNTIL(w, c->is_eof);
+    assert_int_equal(reply_whole(w->worker, &event, 200, NULL, "late"), HR_LAYER_GONE);
+    world_free(w);
+}
+
+static void half_a_client_whose_request_is_not_whole_is_gone(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    hr_time begin = hr_time_now();
+    (void)state;
+    client_say(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhell");
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    UNTIL(w, c->is_eof);
+    assert_false(worker_poll(w->worker, &event));
+    assert_true(hr_time_now() - begin < HR_SECOND);
+    world_free(w);
+}
+
 static void a_path_that_is_not_utf8_is_a_400(void **state)
 {
     struct world *w = world_new(NULL);
@@ -421,6 +468,9 @@ int test_http(void)
         cmocka_unit_test(a_sane_request_id_is_taken_and_another_is_not),
         cmocka_unit_test(a_unix_socket_has_no_addresses),
         cmocka_unit_test(half_a_client_still_gets_the_answers_that_are_made),
+        cmocka_unit_test(half_a_client_still_gets_the_answers_that_are_under_way),
+        cmocka_unit_test(half_a_client_that_nothing_is_sent_to_is_taken_for_gone),
+        cmocka_unit_test(half_a_client_whose_request_is_not_whole_is_gone),
         cmocka_unit_test(a_path_that_is_not_utf8_is_a_400),
         cmocka_unit_test(what_is_no_http_is_answered_and_closed),
         cmocka_unit_test(a_head_that_is_too_large_is_a_431),
