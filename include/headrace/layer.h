@@ -43,11 +43,13 @@ extern "C" {
 #endif
 
 enum {
-    HR_NAME_MAX = 99,                /* bytes in a channel or group name, without NUL */
-    HR_LAYER_MAX_MESSAGE = 16 << 20, /* and at most an eighth of the arena */
-    HR_LAYER_MAX_LISTENS = 64,       /* names and globs one member listens to */
-    HR_RECORD_KEY_MAX = 63,          /* bytes in a record's key */
-    HR_RECORD_MAX = 1976,            /* bytes in a record */
+    HR_NAME_MAX = 99, /* bytes in a channel or group name, without NUL */
+    /* 16 MiB, and 64 KiB for what goes along: path, headers, state. At most an eighth of the arena.
+     */
+    HR_LAYER_MAX_MESSAGE = (16 << 20) + (64 << 10),
+    HR_LAYER_MAX_LISTENS = 64, /* names and globs one member listens to */
+    HR_RECORD_KEY_MAX = 63,    /* bytes in a record's key */
+    HR_RECORD_MAX = 1976,      /* bytes in a record */
 };
 
 struct hr_layer;
