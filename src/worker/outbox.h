@@ -17,7 +17,7 @@
 
 enum {
     HR_OUTBOX_MAX = 1 << 20,
-    HR_OUTBOX_REPLY_MAX = HR_LAYER_MAX_MESSAGE, /* of an answer given in one go */
+    HR_OUTBOX_REPLY_MAX = 16 << 20, /* of an answer given in one go */
 };
 #define HR_OUTBOX_RETRY (8 * HR_MS)
 #define HR_OUTBOX_PATIENCE (10 * HR_SECOND)
