@@ -3,8 +3,9 @@
  * The first input byte chooses the side and the message limit, the second
  * seeds the cuts. Two promises are held:
  *
- * 1. The rest as a peer's bytes: however they are cut, they mean the same, and
- *    what is lent lies within the input.
+ * 1. The rest as a peer's bytes: however they are cut, one by one, at random
+ *    points or in two at any point, they mean the same, and what is lent lies
+ *    within the input.
  * 2. The rest as payload: built into frames of every kind and size and sent
  *    by the other side, it comes back as it was.
  */
@@ -78,9 +79,28 @@ static void feed(struct reader *reader, const uint8_t *data, size_t len)
     hr_free(piece);
 }
 
-/* Reads a stream in pieces drawn from `seed`; 0 takes it whole. */
+/* How a stream comes: `first` bytes, then pieces of `step`, or of lengths drawn from a seed. */
+struct cuts {
+    size_t first, step;
+    uint32_t seed; /* 0: none is drawn */
+};
+static const struct cuts is_whole = {.step = SIZE_MAX}, is_bytes = {.step = 1};
+enum { MAX_IN_TWO = 200 }; /* bytes; longer ones would take the square of their length */
+
+static size_t next_len(struct cuts *cuts, size_t left)
+{
+    size_t n = cuts->first > 0 ? cuts->first : cuts->step;
+
+    cuts->first = 0;
+    if (cuts->seed != 0) {
+        cuts->seed = cuts->seed * 1664525u + 1013904223u;
+        n = 1 + (cuts->seed >> 16) % (cuts->seed >> 30 == 0 ? 200 : 7);
+    }
+    return n < left ? n : left;
+}
+
 static void read_stream(enum hr_ws_side side, uint64_t limit, const struct hr_buf *in,
-                        uint32_t seed, struct hr_buf *log)
+                        struct cuts cuts, struct hr_buf *log)
 {
     struct reader reader = {.log = log};
     const uint8_t *at = in->data;
@@ -88,12 +108,7 @@ static void read_stream(enum hr_ws_side side, uint64_t limit, const struct hr_bu
 
     hr_ws_init(&reader.ws, side, limit);
     while (left > 0) {
-        size_t n = left;
-        if (seed != 0) {
-            seed = seed * 1664525u + 1013904223u;
-            n = 1 + (seed >> 16) % (seed >> 30 == 0 ? 200 : 7);
-            n = n < left ? n : left;
-        }
+        size_t n = next_len(&cuts, left);
         feed(&reader, at, n);
         at += n;
         left -= n;
@@ -107,15 +122,27 @@ static void check_same(const struct hr_buf *a, const struct hr_buf *b)
     hr_assert(hr_buf_len(a) == 0 || memcmp(a->data, b->data, hr_buf_len(a)) == 0);
 }
 
+static void check_cut(enum hr_ws_side side, uint64_t limit, const struct hr_buf *in,
+                      struct cuts cuts, const struct hr_buf *whole)
+{
+    struct hr_buf cut = {0};
+
+    read_stream(side, limit, in, cuts, &cut);
+    check_same(whole, &cut);
+    hr_buf_fini(&cut);
+}
+
 static void check_cuts(enum hr_ws_side side, uint64_t limit, const struct hr_buf *in, uint32_t seed)
 {
-    struct hr_buf whole = {0}, cut = {0};
+    struct hr_buf whole = {0};
+    size_t len = hr_buf_len(in);
 
-    read_stream(side, limit, in, 0, &whole);
-    read_stream(side, limit, in, seed, &cut);
-    check_same(&whole, &cut);
+    read_stream(side, limit, in, is_whole, &whole);
+    check_cut(side, limit, in, is_bytes, &whole);
+    check_cut(side, limit, in, (struct cuts){.seed = seed}, &whole);
+    for (size_t first = 1; first < len && len <= MAX_IN_TWO; first++)
+        check_cut(side, limit, in, (struct cuts){.first = first, .step = SIZE_MAX}, &whole);
     hr_buf_fini(&whole);
-    hr_buf_fini(&cut);
 }
 
 static void put_frame(struct hr_buf *out, enum hr_ws_opcode opcode, bool is_fin,
@@ -149,7 +176,7 @@ static void check_round_trip(enum hr_ws_side side, struct hr_str payload, uint32
         add_event(&expected, HR_WS_GOT_PING, 0, ping.ptr, ping.len);
         add_event(&expected, HR_WS_BINARY, HR_WS_DATA, payload.ptr, len);
     }
-    read_stream(side, UINT64_MAX, &stream, seed, &got);
+    read_stream(side, UINT64_MAX, &stream, (struct cuts){.seed = seed}, &got);
     check_same(&got, &expected);
     hr_buf_fini(&stream);
     hr_buf_fini(&expected);

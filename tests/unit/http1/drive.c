@@ -179,7 +179,8 @@ static size_t feed_piece(struct run *run, const char *data, size_t len)
 
 static size_t next_len(const struct drive *drive, uint64_t *random, size_t left)
 {
-    size_t len = left;
+    bool is_first = left == drive->input.len;
+    size_t len = drive->cut == DRIVE_TWO && is_first ? drive->first : left;
 
     if (drive->cut == DRIVE_BYTES)
         len = 1;

@@ -36,6 +36,7 @@ enum drive_cut {
     DRIVE_WHOLE,
     DRIVE_BYTES,  /* one by one */
     DRIVE_RANDOM, /* at points that follow from the seed */
+    DRIVE_TWO,    /* after `first` bytes */
 };
 
 struct drive {
@@ -43,6 +44,7 @@ struct drive {
     struct hr_http1_limits limits;
     enum drive_cut cut;
     uint64_t seed;
+    size_t first;
 };
 
 /* What the server takes by default, roughly. */
