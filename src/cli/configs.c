@@ -55,6 +55,17 @@ static void set_routes(struct hr_server_parts *parts, const struct hr_words *wor
     }
 }
 
+/* hr_settings_finish() has read them before. */
+static void set_proxies(struct hr_server_parts *parts, const struct hr_settings_server *server)
+{
+    const struct hr_words *words = &server->forwarded_allow_ips;
+    struct hr_server_config *config = &parts->config;
+    config->trusted = parts->trusted;
+    for (uint32_t i = 0; server->proxy_headers && i < words->n; i++)
+        if (hr_network_parse(hr_str_of(words->item[i]), &parts->trusted[config->n_trusted]))
+            config->n_trusted++;
+}
+
 int hr_server_parts_init(struct hr_server_parts *parts, const struct hr_settings *settings,
                          const char *label, size_t n_listeners)
 {
@@ -63,8 +74,9 @@ int hr_server_parts_init(struct hr_server_parts *parts, const struct hr_settings
         .listeners = hr_calloc(n_listeners + 1, sizeof *parts->listeners),
         .routes = hr_calloc(server->static_.n + 1, sizeof *parts->routes),
         .origins = hr_calloc(server->origins.n + 1, sizeof *parts->origins),
+        .trusted = hr_calloc(server->forwarded_allow_ips.n + 1, sizeof *parts->trusted),
     };
-    if (!parts->listeners || !parts->routes || !parts->origins)
+    if (!parts->listeners || !parts->routes || !parts->origins || !parts->trusted)
         return hr_raise(HR_ERR_NOMEM);
 
     struct hr_server_config *config = &parts->config;
@@ -79,6 +91,7 @@ int hr_server_parts_init(struct hr_server_parts *parts, const struct hr_settings
     config->n_origins = server->origins.n;
     config->routes = parts->routes;
     set_routes(parts, &server->static_);
+    set_proxies(parts, server);
     config->root_path = server->root_path;
     config->access_log = server->access_log;
     config->expose_reason = server->expose_reason;
@@ -102,6 +115,7 @@ void hr_server_parts_fini(struct hr_server_parts *parts)
     parts->listeners = hr_free(parts->listeners);
     parts->routes = hr_free(parts->routes);
     parts->origins = hr_free(parts->origins);
+    parts->trusted = hr_free(parts->trusted);
 }
 
 /* ---- the worker

@@ -3,6 +3,7 @@
 #define HR_CLI_CONFIGS_H
 
 #include "cli/settings.h"
+#include "server/peer.h"
 #include "server/server.h"
 #include "worker/runtime.h"
 
@@ -13,6 +14,7 @@ struct hr_server_parts {
     struct hr_listener_config admin;
     struct hr_static_route *routes; /* owned */
     struct hr_str *origins;         /* owned */
+    struct hr_network *trusted;     /* owned */
 };
 
 /* Fills in all but the listeners, for which there is room for `n_listeners`.

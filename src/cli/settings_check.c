@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "cli/bind.h"
 #include "layer/ipc/arena.h"
+#include "server/peer.h"
 
 /* ---- values that follow from others ------------------------------------------------------------
  */
@@ -149,6 +150,19 @@ static int check_origins(const struct hr_settings *settings, struct hr_diag *dia
             strcmp(server->origins.item[i], "any") == 0)
             return hr_diag_say(diag, "origins: '%s' stands alone or not at all",
                                server->origins.item[i]);
+    return 0;
+}
+
+static int check_proxies(const struct hr_settings *settings, struct hr_diag *diag)
+{
+    const struct hr_settings_server *server = &settings->server;
+    struct hr_network network;
+    hr_settings_blame(&server->section, HR_SET_SERVER_forwarded_allow_ips, diag);
+    for (uint32_t i = 0; i < server->forwarded_allow_ips.n; i++)
+        if (!hr_network_parse(hr_str_of(server->forwarded_allow_ips.item[i]), &network))
+            return hr_diag_say(
+                diag, "forwarded_allow_ips: '%s' is no address, no network, and neither unix nor *",
+                server->forwarded_allow_ips.item[i]);
     return 0;
 }
 
@@ -310,6 +324,8 @@ int hr_settings_finish(struct hr_settings *settings, struct hr_diag *diag)
         r = check_routes(settings, diag);
     if (r == 0)
         r = check_origins(settings, diag);
+    if (r == 0)
+        r = check_proxies(settings, diag);
     if (r == 0)
         r = check_layer(settings, diag);
     if (r == 0)

@@ -116,6 +116,10 @@ int hr_settings_read_environment(struct hr_settings *settings, struct hr_diag *d
     int r = set_from(settings, &pool->section, &hr_settings_table[HR_SET_POOL_processes],
                      "WEB_CONCURRENCY", diag);
     if (r == 0)
+        r = set_from(settings, &settings->server.section,
+                     &hr_settings_table[HR_SET_SERVER_forwarded_allow_ips], "FORWARDED_ALLOW_IPS",
+                     diag);
+    if (r == 0)
         r = read_port(settings, diag);
     if (r == 0)
         r = read_section(settings, &settings->headrace.section, diag);

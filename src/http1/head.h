@@ -31,9 +31,6 @@ bool hr_http1_is_token(struct hr_str text); /* not empty */
 enum hr_http1_refusal hr_http1_read_request_line(struct hr_str line, uint32_t max_target,
                                                  struct hr_http1_request *out);
 
-/* RFC 3986 3.2.2, 3.2.3: a host with or without a port. */
-bool hr_http1_host_ok(struct hr_str host);
-
 /* Reads the header lines that llhttp found in `text`, in place: names become lower
  * case, values lose the white space around them, names with `_` are dropped.
  * The table has room for one more entry than *n. Fills in all of the request

@@ -116,6 +116,9 @@ HR_MUST_CHECK int hr_http1_feed(struct hr_http1 *h, const void *data, size_t len
 /* The head; valid from HEAD until hr_http1_next(), also after a BAD in between. */
 const struct hr_http1_request *hr_http1_request(const struct hr_http1 *h);
 
+/* RFC 3986 3.2.2, 3.2.3: a host with or without a port. */
+HR_MUST_CHECK bool hr_http1_host_ok(struct hr_str host);
+
 /* True between requests with not one byte of the next one read (empty lines
  * before it do not count). */
 bool hr_http1_is_idle(const struct hr_http1 *h);

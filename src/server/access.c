@@ -28,7 +28,7 @@ static void put_head(struct hr_logline *line, struct hr_http *http)
     put_text(line, "trace_id", trace_id(request));
     put_text(line, "client", hr_request_client(http));
     put_text(line, "method", request->method);
-    put_text(line, "host", request->host);
+    put_text(line, "host", hr_request_host(http));
     put_text(line, "path", request->raw_path);
 }
 

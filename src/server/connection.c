@@ -18,9 +18,7 @@
  */
 #include "server/connection.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -36,39 +34,6 @@ enum {
     LINGER_TIME_S = 2,
     HALF_TIME_S = 1, /* without a byte for it, then who has closed its half is taken for gone */
 };
-
-/* ---- who */
-
-struct hr_peer hr_peer_of(const struct sockaddr_storage *address)
-{
-    struct hr_peer peer = {0};
-    if (address->ss_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, address, sizeof in);
-        memcpy(peer.ip, &in.sin_addr, 4);
-        peer.port = ntohs(in.sin_port);
-        peer.family = 4;
-    } else if (address->ss_family == AF_INET6) {
-        struct sockaddr_in6 in6;
-        memcpy(&in6, address, sizeof in6);
-        memcpy(peer.ip, &in6.sin6_addr, 16);
-        peer.port = ntohs(in6.sin6_port);
-        peer.family = 6;
-        if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr)) {
-            memmove(peer.ip, peer.ip + 12, 4);
-            peer.family = 4;
-        }
-    }
-    return peer;
-}
-
-size_t hr_peer_format(const struct hr_peer *peer, char out[HR_PEER_TEXT_MAX])
-{
-    out[0] = '\0';
-    if (peer->family != 0)
-        inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->ip, out, HR_PEER_TEXT_MAX);
-    return strlen(out);
-}
 
 /* ---- the end */
 

@@ -16,10 +16,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include "base/loop.h"
 #include "server/out.h"
+#include "server/peer.h"
 
 struct hr_conn;
 struct hr_listener;
@@ -48,17 +48,6 @@ struct hr_proto {
     void (*on_close)(struct hr_conn *conn);
 };
 
-/* Who is there. Unix sockets have no address: family 0. */
-struct hr_peer {
-    uint8_t ip[16];
-    uint16_t port;
-    uint8_t family; /* 0, 4 or 6 */
-};
-enum { HR_PEER_TEXT_MAX = 46 };
-/* The address without the port; empty for family 0. */
-struct hr_peer hr_peer_of(const struct sockaddr_storage *address);
-size_t hr_peer_format(const struct hr_peer *peer, char out[HR_PEER_TEXT_MAX]);
-
 enum hr_conn_end {
     HR_CONN_STAYS,
     HR_CONN_ENDS,    /* closes when everything is written */
@@ -79,7 +68,7 @@ struct hr_conn {
     struct hr_out out;
     struct hr_buf in;    /* input the protocol has not taken */
     hr_time waits_since; /* output waits, or half of the client, and none of it went since then */
-    struct hr_peer peer;
+    struct hr_peer peer; /* of the socket; of a WebSocket the client that a proxy told of */
     uint8_t end;         /* enum hr_conn_end */
     bool is_blocked;     /* the socket takes no more for now */
     bool is_half;        /* the client has closed its half, and perhaps its other one */

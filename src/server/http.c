@@ -276,6 +276,9 @@ static void http_begin(struct hr_http *http)
     ex->kind = request->wants_websocket ? HR_KIND_CONNECT : HR_KIND_REQUEST;
     ex->upload.is_ended = !request->has_body;
     http->server->n_requests++;
+    ex->via = (struct hr_via){.client = http->conn->peer};
+    hr_forwarded_read(request, http->server->config.trusted, http->server->config.n_trusted,
+                      &ex->via);
     hr_request_take_id(http);
 
     if (hr_listener_is_admin(http->conn->listener))

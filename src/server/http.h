@@ -16,6 +16,7 @@
 #include "server/body.h"
 #include "server/connection.h"
 #include "server/event.h"
+#include "server/forwarded.h"
 #include "server/private.h"
 
 /* HR_HTTP_STATE(name, the states that may follow, meaning). */
@@ -68,6 +69,7 @@ struct hr_exchange {
     bool is_safe;    /* GET, HEAD or OPTIONS */
     bool is_retried;
     enum hr_reason reason; /* why it was refused */
+    struct hr_via via;     /* whom it comes from */
     struct hr_upload upload;
     struct hr_answer answer;
 };
@@ -82,10 +84,11 @@ struct hr_http {
     enum hr_http_state state;
     hr_time since; /* of the state, where its time is limited */
     struct hr_exchange ex;
-    char client[HR_PEER_TEXT_MAX]; /* made once a connection */
-    char local[HR_PEER_TEXT_MAX];
+    char client[HR_PEER_TEXT_MAX]; /* the text of `named`: made once a client */
+    char local[HR_PEER_TEXT_MAX];  /* made once a connection */
+    struct hr_peer named;
     uint16_t local_port;
-    bool is_named; /* the two above are filled in */
+    bool is_named; /* all of these are filled in */
 };
 
 /* Makes the connection speak HTTP. Returns 0 or HR_ERR_NOMEM. */

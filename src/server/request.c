@@ -128,7 +128,7 @@ bool hr_request_origin_ok(const struct hr_http *http)
     if (config->origins == HR_ORIGINS_LIST)
         return origin_is_listed(config, origin, host);
     return hr_str_eq_nocase(without_default_port(host, is_secure),
-                            without_default_port(request->host, is_secure));
+                            without_default_port(hr_request_host(http), is_secure));
 }
 
 /* The next of the protocols that a handshake offers, in one header or several; false at the end.
@@ -161,14 +161,23 @@ bool hr_request_offers(const struct hr_http *http, struct hr_str protocol)
 
 /* ---- who talks to whom */
 
+static void name_client(struct hr_http *http)
+{
+    const struct hr_peer *client = &http->ex.via.client;
+    if (http->is_named && hr_peer_eq(&http->named, client))
+        return;
+    http->named = *client;
+    hr_peer_format(client, http->client);
+}
+
 static void name_ends(struct hr_http *http)
 {
     const struct hr_conn *conn = http->conn;
     struct hr_peer local = conn->listener->local;
+    name_client(http);
     if (http->is_named)
         return;
     http->is_named = true;
-    hr_peer_format(&conn->peer, http->client);
     if (conn->listener->is_wildcard) {
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
@@ -185,6 +194,12 @@ struct hr_str hr_request_client(struct hr_http *http)
     return hr_str_of(http->client);
 }
 
+struct hr_str hr_request_host(const struct hr_http *http)
+{
+    struct hr_str told = http->ex.via.host;
+    return told.len > 0 ? told : hr_http_request(http)->host;
+}
+
 /* ---- writing the message */
 
 static void put_str(struct hr_pack *pack, const char *key, struct hr_str value)
@@ -199,16 +214,40 @@ static void put_bytes(struct hr_pack *pack, const char *key, struct hr_str value
     hr_pack_bytes(pack, value.ptr, value.len);
 }
 
-static void put_end(struct hr_pack *pack, const char *key, const char *address, uint16_t port)
+static void put_end(struct hr_pack *pack, const char *key, struct hr_str address, uint64_t port)
 {
     hr_pack_cstr(pack, key);
-    if (address[0] == '\0') {
+    if (address.len == 0) {
         hr_pack_null(pack);
         return;
     }
     hr_pack_list(pack, 2);
-    hr_pack_cstr(pack, address);
-    hr_pack_int(pack, port);
+    hr_pack_str(pack, address.ptr, address.len);
+    hr_pack_int(pack, (int64_t)port);
+}
+
+/* What the client has connected to: our own end, or that of the first proxy. */
+static void put_server(struct hr_pack *pack, const struct hr_http *http)
+{
+    const struct hr_via *via = &http->ex.via;
+    struct hr_str host = via->host.len > 0 ? via->host : hr_str_of(http->local);
+    uint64_t port = via->host.len > 0 ? (via->is_secure ? 443 : 80) : http->local_port;
+    const char *colon = via->host.len > 0 ? memrchr(host.ptr, ':', host.len) : NULL;
+    size_t name_len = colon ? (size_t)(colon - host.ptr) : host.len;
+    if (via->port > 0)
+        port = via->port;
+    /* The colons of an IPv6 address are none before a port. */
+    if (colon && hr_str_u64((struct hr_str){colon + 1, host.len - name_len - 1}, &port))
+        host.len = name_len;
+    put_end(pack, "server", host, port);
+}
+
+static struct hr_str scheme_of(const struct hr_http *http)
+{
+    bool is_secure = http->ex.via.is_secure;
+    if (http->ex.kind == HR_KIND_CONNECT)
+        return is_secure ? HR_LIT("wss") : HR_LIT("ws");
+    return is_secure ? HR_LIT("https") : HR_LIT("http");
 }
 
 static void put_headers(struct hr_pack *pack, const struct hr_http1_request *request)
@@ -237,7 +276,6 @@ enum { COMMON_KEYS = 11 };
 static void put_common(struct hr_pack *pack, struct hr_http *http, struct hr_str path)
 {
     const struct hr_http1_request *request = hr_http_request(http);
-    bool is_handshake = http->ex.kind == HR_KIND_CONNECT;
     char address[HR_ADDR_TEXT_MAX];
     name_ends(http);
     put_str(pack, "path", path);
@@ -245,9 +283,9 @@ static void put_common(struct hr_pack *pack, struct hr_http *http, struct hr_str
     put_bytes(pack, "query_string", request->query);
     put_str(pack, "root_path", hr_str_of(http->server->config.root_path));
     put_headers(pack, request);
-    put_str(pack, "scheme", is_handshake ? HR_LIT("ws") : HR_LIT("http"));
-    put_end(pack, "client", http->client, http->conn->peer.port);
-    put_end(pack, "server", http->local, http->local_port);
+    put_str(pack, "scheme", scheme_of(http));
+    put_end(pack, "client", hr_str_of(http->client), http->ex.via.client.port);
+    put_server(pack, http);
     put_str(pack, "http_version", request->minor ? HR_LIT("1.1") : HR_LIT("1.0"));
     put_str(pack, "reply_channel", hr_source_address(&http->source, address));
     put_str(pack, "request_id", hr_request_id(http));
@@ -283,7 +321,8 @@ static size_t message_room(const struct hr_http *http, struct hr_str path)
 {
     const struct hr_http1_request *request = hr_http_request(http);
     size_t size = FIXED_ROOM + request->target.len + path.len +
-                  hr_str_of(http->server->config.root_path).len + hr_buf_len(&http->ex.upload.fifo);
+                  hr_str_of(http->server->config.root_path).len + http->ex.via.host.len +
+                  hr_buf_len(&http->ex.upload.fifo);
     for (uint32_t i = 0; i < request->n_headers; i++) {
         const struct hr_header *header = &request->headers[i];
         size += header->name.len + header->value.len + HEADER_ROOM;

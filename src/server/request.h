@@ -27,8 +27,11 @@ HR_MUST_CHECK bool hr_request_path(struct hr_http *http, struct hr_str *out);
 /* May pages of that Origin open a WebSocket here? */
 bool hr_request_origin_ok(const struct hr_http *http);
 
-/* Who is at the other end, without the port; empty for a unix socket. */
+/* Whom the request comes from, without the port; empty for a unix socket. */
 struct hr_str hr_request_client(struct hr_http *http);
+
+/* The host that the client asked for, with its port if it named one. */
+struct hr_str hr_request_host(const struct hr_http *http);
 
 /* Was `protocol` among those the handshake offers? */
 bool hr_request_offers(const struct hr_http *http, struct hr_str protocol);

@@ -30,6 +30,7 @@
 #include "base/time.h"
 
 struct hr_loop;
+struct hr_network;
 struct hr_server;
 
 /* A socket that listens already, non-blocking or not. */
@@ -94,6 +95,8 @@ struct hr_server_config {
 
     const struct hr_static_route *routes;
     size_t n_routes;
+    const struct hr_network *trusted; /* proxies whose word on clients is taken: forwarded.h */
+    size_t n_trusted;
     const char *root_path; /* passed on to applications; "" */
     bool access_log;
     bool expose_reason; /* X-Headrace-Reason on refusals */

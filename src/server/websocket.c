@@ -453,6 +453,7 @@ void hr_websocket_accept(struct hr_http *http, const struct hr_msg *msg)
         return;
     }
     ws->conn = conn;
+    conn->peer = http->ex.via.client;
     hr_source_move(&ws->source, &http->source, &ws_ops);
     ws->source.is_accepted = true;
     hr_http_upgraded(http);

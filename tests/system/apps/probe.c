@@ -102,12 +102,27 @@ static int answer_pid(struct hr_ctx *ctx, const struct hr_msg *request)
     return hr_http_reply(ctx, 200, "text/plain", "%d\n", getpid());
 }
 
+/* "203.0.113.9 4711"; "-" for null. */
+static struct hr_str end_of(struct hr_ctx *ctx, const struct hr_msg *request, const char *key)
+{
+    struct hr_value list, address, port;
+    if (!hr_msg_get(request, key, &list))
+        return HR_LIT("");
+    struct hr_walk walk = hr_walk(&list);
+    if (!hr_list_next(&walk, &address) || !hr_list_next(&walk, &port))
+        return HR_LIT("-");
+    return hr_ctx_printf(ctx, "%.*s %" PRId64, HR_STR(address.as.str), port.as.integer);
+}
+
 /* The body comes back; what the application saw of the request stands in headers. */
 static int answer_echo(struct hr_ctx *ctx, const struct hr_msg *request)
 {
     struct hr_str body = hr_http_body(request);
     hr_http_set_header(ctx, "X-Method", "%.*s", HR_STR(hr_http_method(request)));
     hr_http_set_header(ctx, "X-Seen-Id", "%.*s", HR_STR(hr_msg_str(request, "request_id")));
+    hr_http_set_header(ctx, "X-Scheme", "%.*s", HR_STR(hr_msg_str(request, "scheme")));
+    hr_http_set_header(ctx, "X-Client", "%.*s", HR_STR(end_of(ctx, request, "client")));
+    hr_http_set_header(ctx, "X-Server", "%.*s", HR_STR(end_of(ctx, request, "server")));
     hr_http_set_header(ctx, "X-Length", "%zu", body.len);
     return hr_http_reply_bytes(ctx, 200, "application/octet-stream", body.ptr, body.len);
 }

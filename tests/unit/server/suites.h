@@ -8,6 +8,7 @@ int test_body(void);
 int test_stream(void);
 int test_websocket(void);
 int test_events(void);
+int test_forwarded(void);
 int test_group(void);
 int test_static(void);
 int test_admin(void);

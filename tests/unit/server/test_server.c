@@ -20,6 +20,7 @@ int main(int argc, char **argv)
         {"stream", test_stream},
         {"websocket", test_websocket},
         {"events", test_events},
+        {"forwarded", test_forwarded},
         {"group", test_group},
         {"static", test_static},
         {"admin", test_admin},
