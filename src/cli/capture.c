@@ -30,25 +30,7 @@ static void give_lines(struct hr_capture *capture)
     }
 }
 
-static void on_readable(struct hr_io *io, unsigned events)
-{
-    (void)events;
-    hr_capture_drain(hr_container_of(io, struct hr_capture, io));
-}
-
-int hr_capture_open(struct hr_loop *loop, struct hr_capture *capture, int fd,
-                    void (*fn)(struct hr_capture *capture, struct hr_str line))
-{
-    *capture = (struct hr_capture){.fd = fd, .fn = fn};
-    int r = hr_io_open(loop, &capture->io, fd, on_readable);
-    if (r < 0)
-        return hr_trace(r);
-    capture->is_open = true;
-    hr_io_want(&capture->io, HR_IO_READ);
-    return 0;
-}
-
-void hr_capture_drain(struct hr_capture *capture)
+static void drain(struct hr_capture *capture)
 {
     enum { MAX_READS = 64 }; /* a child that never stops writing gets its turn, and no more */
     for (int i = 0; i < MAX_READS && capture->is_open; i++) {
@@ -66,6 +48,31 @@ void hr_capture_drain(struct hr_capture *capture)
     }
 }
 
+static void on_readable(struct hr_io *io, unsigned events)
+{
+    (void)events;
+    drain(hr_container_of(io, struct hr_capture, io));
+}
+
+int hr_capture_open(struct hr_loop *loop, struct hr_capture *capture, int fd,
+                    void (*fn)(struct hr_capture *capture, struct hr_str line))
+{
+    *capture = (struct hr_capture){.fd = fd, .fn = fn};
+    int r = hr_io_open(loop, &capture->io, fd, on_readable);
+    if (r < 0)
+        return hr_trace(r);
+    capture->is_open = true;
+    hr_io_want(&capture->io, HR_IO_READ);
+    return 0;
+}
+
+void hr_capture_finish(struct hr_capture *capture)
+{
+    drain(capture);
+    give_line(capture, capture->len);
+    capture->len = 0;
+}
+
 static void on_closed(struct hr_io *io)
 {
     struct hr_capture *capture = hr_container_of(io, struct hr_capture, io);
@@ -75,8 +82,6 @@ static void on_closed(struct hr_io *io)
 void hr_capture_close(struct hr_capture *capture, void (*closed)(struct hr_capture *capture))
 {
     hr_assert(capture->is_open);
-    give_line(capture, capture->len);
-    capture->len = 0;
     capture->is_open = false;
     capture->closed = closed;
     hr_io_close(&capture->io, on_closed);

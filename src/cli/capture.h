@@ -25,9 +25,10 @@ struct hr_capture {
 /* Takes the pipe's reading end. On error the descriptor is still the caller's. */
 HR_MUST_CHECK int hr_capture_open(struct hr_loop *loop, struct hr_capture *capture, int fd,
                                   void (*fn)(struct hr_capture *capture, struct hr_str line));
-/* Reads what is there now: after its child has ended, all there will be from it. */
-void hr_capture_drain(struct hr_capture *capture);
-/* Gives the last, unfinished line and closes. */
+/* Its child has ended: reads what is there, which is all there will be from it, and gives the
+ * unfinished line too. */
+void hr_capture_finish(struct hr_capture *capture);
+/* Closes; `closed` is called on a later turn of the loop. */
 void hr_capture_close(struct hr_capture *capture, void (*closed)(struct hr_capture *capture));
 
 #endif /* HR_CLI_CAPTURE_H */

@@ -12,6 +12,12 @@
  * no session of its own without detaching, and waits for its children by a
  * handler of its own, while we must also reap strangers when we are process 1
  * of a container.
+ *
+ * Signals are blocked from before the fork until the child has no handler of
+ * ours any more. The loop's would take a SIGTERM for the child and write it
+ * into the pipe that it shares with us: the child would live on, and we would
+ * believe that we had been told to stop. SIGUSR1 stays blocked until the
+ * child can open its log anew (logfile.c): its default would kill.
  */
 #include "cli/children.h"
 
@@ -71,6 +77,22 @@ static bool keep_boot_text(struct hr_proc *proc, struct hr_str line)
     return true;
 }
 
+/* The application's own words, which often are the reason; the oldest lines make room. */
+static void keep_said(struct hr_proc *proc, struct hr_str line)
+{
+    size_t len = strlen(proc->said), room = sizeof proc->said - 2; /* line feed and NUL */
+    if (line.len > room)
+        line.len = room;
+    const char *from = proc->said;
+    while (len > 0 && len + line.len > room) {
+        size_t oldest = (size_t)(strchr(from, '\n') + 1 - from);
+        from += oldest;
+        len -= oldest;
+    }
+    memmove(proc->said, from, len);
+    snprintf(proc->said + len, sizeof proc->said - len, "%.*s\n", HR_STR(line));
+}
+
 static void on_stderr(struct hr_capture *capture, struct hr_str line)
 {
     struct hr_proc *proc = hr_container_of(capture, struct hr_proc, err);
@@ -82,6 +104,8 @@ static void on_stderr(struct hr_capture *capture, struct hr_str line)
         if (hr_exit_format_crash(text, proc->crash_text, sizeof proc->crash_text))
             return;
     }
+    if (proc->state == HR_PROC_BOOTING && !proc->crash_text[0]) /* after it: the backtrace */
+        keep_said(proc, line);
     log_line(proc, "stderr", line);
 }
 
@@ -93,12 +117,22 @@ struct descriptors {
     int n;
 };
 
+static void forget_handlers(void)
+{
+    struct sigaction action;
+    for (int number = 1; number < NSIG; number++)
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            (void)signal(number, SIG_DFL);
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
+
 /* In the child, between fork and exec: only calls that are safe in a signal handler. */
 static _Noreturn void become(const struct descriptors *d, char *const *argv)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    forget_handlers();
     setsid();
     /* First clear of all targets, for a source may be a target of another. */
     int parked[MAX_CHILD_FDS];
@@ -214,10 +248,14 @@ static int fork_child(struct hr_proc *proc, const struct hr_spawn *spawn, const 
 
     int r = make_argv(spawn, &d, &argv);
     if (r == 0) {
+        sigset_t all, before;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, &before);
         proc->pid = fork();
         if (proc->pid == 0)
             become(&d, argv.items);
         r = proc->pid < 0 ? hr_raise(HR_ERR_SYS) : 0;
+        sigprocmask(SIG_SETMASK, &before, NULL);
     }
     hr_argv_fini(&argv);
     return hr_trace(r);
@@ -283,27 +321,45 @@ void hr_proc_signal(const struct hr_proc *proc, int number)
 
 void hr_proc_reaped(struct hr_proc *proc)
 {
-    hr_capture_drain(&proc->out);
-    hr_capture_drain(&proc->err);
+    hr_capture_finish(&proc->out);
+    hr_capture_finish(&proc->err);
     proc->state = HR_PROC_ENDED;
+}
+
+const char *hr_proc_why(const struct hr_proc *proc, const char *otherwise)
+{
+    if (proc->boot_text[0])
+        return proc->boot_text;
+    return proc->crash_text[0] ? proc->crash_text : otherwise;
+}
+
+/* Appends `text` to *len bytes of `out`, line feeds and runs of blanks as one blank. */
+static void add_on_one_line(const char *text, char *out, size_t size, size_t *len)
+{
+    for (; *text && *len + 1 < size; text++) {
+        bool is_space = *text == ' ' || *text == '\n';
+        if (is_space && *len > 0 && out[*len - 1] == ' ')
+            continue; /* an indent */
+        out[*len] = ' ';
+        if (!is_space)
+            out[*len] = *text;
+        (*len)++;
+    }
+    out[*len] = '\0';
 }
 
 void hr_proc_last_words(const struct hr_proc *proc, const char *otherwise, char *out, size_t size)
 {
-    const char *text = proc->boot_text[0]    ? proc->boot_text
-                       : proc->crash_text[0] ? proc->crash_text
-                                             : otherwise;
     size_t len = 0;
-    for (; *text && len + 1 < size; text++) {
-        bool is_space = *text == ' ' || *text == '\n';
-        if (is_space && len > 0 && out[len - 1] == ' ')
-            continue; /* an indent */
-        out[len] = ' ';
-        if (!is_space)
-            out[len] = *text;
-        len++;
-    }
-    out[len] = '\0';
+    add_on_one_line(hr_proc_why(proc, otherwise), out, size, &len);
+    if (!proc->said[0])
+        return;
+    if (len > 0 && out[len - 1] == '.')
+        len--;
+    add_on_one_line("; it wrote: ", out, size, &len);
+    add_on_one_line(proc->said, out, size, &len);
+    if (out[len - 1] == ' ')
+        out[len - 1] = '\0'; /* its last line feed */
 }
 
 static void on_capture_closed(struct hr_capture *capture)

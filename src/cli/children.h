@@ -44,7 +44,8 @@ struct hr_proc {
     uint32_t n_open;       /* captures */
     struct hr_timer timer; /* BOOTING: until it must be ready; LEAVING: until it is killed */
     bool was_killed;       /* by us, for taking too long */
-    char boot_text[1024];  /* what it said when it could not start */
+    char boot_text[1024];  /* what our code in it said when it could not start */
+    char said[512];        /* the last lines on stderr before that, while BOOTING */
     char crash_text[512];  /* what it left when it broke */
 };
 
@@ -70,7 +71,9 @@ void hr_proc_signal(const struct hr_proc *proc, int number);
 /* Call when it was reaped: reads the rest of what it said. */
 void hr_proc_reaped(struct hr_proc *proc);
 
-/* Why it could not start or how it broke, on one line; `otherwise` when it said nothing. */
+/* Why it could not start or how it broke; `otherwise` when that is not known. */
+const char *hr_proc_why(const struct hr_proc *proc, const char *otherwise);
+/* The same with what the application had said, all on one line. */
 void hr_proc_last_words(const struct hr_proc *proc, const char *otherwise, char *out, size_t size);
 
 /* Frees it, when its pipes are closed; call last, after hr_proc_reaped(). */

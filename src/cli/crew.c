@@ -225,7 +225,7 @@ void hr_seat_on_ready(struct hr_proc *proc)
     struct hr_crew *crew = seat->crew;
     hr_loop_stop_timer(proc->loop, &proc->timer);
     proc->state = HR_PROC_READY;
-    proc->boot_text[0] = '\0'; /* whatever looked like it was none */
+    proc->boot_text[0] = proc->said[0] = '\0'; /* whatever looked like a reason was none */
     crew->was_ready = true;
     if (!hr_supervisor_is_quiet(crew->supervisor))
         hr_log(HR_EV_WORKER_READY, "worker=%s pid=%d", proc->label, (int)proc->pid);
@@ -307,7 +307,7 @@ static enum hr_exit why_ended(const struct hr_proc *proc, int wait_status, bool 
 
 static void log_boot_failure(const struct hr_proc *proc, const char *how)
 {
-    char text[sizeof proc->boot_text];
+    char text[1024];
     hr_proc_last_words(proc, "it did not start", text, sizeof text);
     hr_log(HR_EV_WORKER_DIED, "worker=%s pid=%d reason=%s text=%s", proc->label, (int)proc->pid,
            HR_LOG_Q(hr_str_of(how)), HR_LOG_Q(hr_str_of(text)));

@@ -78,6 +78,10 @@ int hr_logfile_open(const struct hr_settings_headrace *site, int inherited_fd)
     struct sigaction action = {.sa_handler = has_file ? on_signal : SIG_IGN,
                                .sa_flags = SA_RESTART};
     sigaction(SIGUSR1, &action, NULL);
+    sigset_t rotate; /* one that came while we were started has waited until now */
+    sigemptyset(&rotate);
+    sigaddset(&rotate, SIGUSR1);
+    sigprocmask(SIG_UNBLOCK, &rotate, NULL);
     hr_log_init(logfile.fd, format_of(site->log_format), level_of(site->log_level));
     return logfile.fd;
 }

@@ -227,7 +227,7 @@ void hr_roll_on_boot_exit(struct hr_supervisor *supervisor, const struct hr_proc
                           bool was_booting, int wait_status)
 {
     struct hr_roll *roll = &supervisor->roll;
-    char how[64], words[sizeof proc->boot_text];
+    char how[64], words[sizeof roll->reason];
     hr_exit_format(wait_status, false, how, sizeof how);
     hr_proc_last_words(proc, how, words, sizeof words);
     int code = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == HR_EXIT_APP_NOT_FOUND

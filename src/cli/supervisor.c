@@ -214,6 +214,16 @@ static void begin_stop(struct hr_supervisor *supervisor, int exit_code)
     stop_on(supervisor);
 }
 
+static void complain_of_boot(const struct hr_proc *proc, const char *how)
+{
+    struct hr_str rest = hr_str_of(proc->said), line;
+    hr_complain("%s did not start: %s", proc->label, hr_proc_why(proc, how));
+    if (rest.len > 0)
+        fputs("  It wrote:\n", stderr);
+    while (hr_str_next(&rest, '\n', &line))
+        fprintf(stderr, "    %.*s\n", HR_STR(line));
+}
+
 void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr_proc *proc,
                                int wait_status)
 {
@@ -223,10 +233,7 @@ void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr
     if (supervisor->is_watching && proc->pool[0])
         return; /* its author will save a better one */
     hr_exit_format(wait_status, false, how, sizeof how);
-    const char *why = proc->boot_text[0]    ? proc->boot_text
-                      : proc->crash_text[0] ? proc->crash_text
-                                            : how;
-    hr_complain("%s did not start: %s", proc->label, why);
+    complain_of_boot(proc, how);
     int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : HR_EXIT_APP_FAILED;
     begin_stop(supervisor, code ? code : HR_EXIT_APP_FAILED);
 }

@@ -2,6 +2,7 @@
 #include "test_cli.h"
 
 #include <string.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -21,11 +22,15 @@ int main(int argc, char **argv)
         {"layerpath", test_layerpath},
         {"sockets", test_sockets},
         {"backoff", test_backoff},
+        {"children", test_children},
         {"exit", test_exit},
         {"history", test_history},
         {"json", test_json},
     };
     int n_failed = 0;
+    if (argc > 1 && strcmp(argv[1], "work") == 0) /* started by test_children.c */
+        for (;;)
+            pause();
     for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         if (argc < 2 || strcmp(argv[1], groups[i].name) == 0)
             n_failed += groups[i].run();

@@ -17,6 +17,7 @@ int test_args(void);
 int test_argv(void);
 int test_backoff(void);
 int test_bind(void);
+int test_children(void);
 int test_exit(void);
 int test_file(void);
 int test_history(void);
