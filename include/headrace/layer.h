@@ -311,10 +311,14 @@ HR_API void hr_layer_dispatch(struct hr_layer *layer);
 HR_API hr_time hr_layer_poll_timeout(const struct hr_layer *layer);
 
 /* Ends a lease. ack: done with it. nack: hand it back as if its holder had
- * died, for `reason`. Returns 0 or HR_LAYER_LOST. */
+ * died, for `reason`. What its channel delivers again then waits for `delay`;
+ * with nack() as long as the channel's back-off says when the reason is
+ * HR_REASON_APP, else not at all. Returns 0 or HR_LAYER_LOST. */
 HR_API HR_MUST_CHECK int hr_layer_ack(struct hr_layer *layer, const struct hr_lease *lease);
 HR_API HR_MUST_CHECK int hr_layer_nack(struct hr_layer *layer, const struct hr_lease *lease,
                                        enum hr_reason reason);
+HR_API HR_MUST_CHECK int hr_layer_nack_after(struct hr_layer *layer, const struct hr_lease *lease,
+                                             enum hr_reason reason, hr_time delay);
 
 /* ---- addresses of this member ---------------------------------------------------------------- */
 
@@ -392,8 +396,9 @@ struct hr_channel_policy {
     uint64_t max_bytes;
     hr_time expiry; /* HR_NEVER: none */
     enum hr_delivery_mode delivery;
-    hr_time lease;                     /* at-least-once: how long a holder may take */
-    uint32_t attempts;                 /* at-least-once: deliveries before the dead letters */
+    hr_time lease;     /* at-least-once: how long a holder may take */
+    uint32_t attempts; /* at-least-once: deliveries before the dead letters */
+    hr_time backoff; /* at-least-once: a nacked message waits so long, doubled with each attempt */
     char dead_letter[HR_NAME_MAX + 1]; /* empty: "dead.<channel>" */
 };
 /* Sets the rows for the whole layer, for channels there are and for those to
@@ -406,6 +411,13 @@ HR_API HR_MUST_CHECK int hr_layer_set_policies(struct hr_layer *layer,
  * groups when it is empty. */
 HR_API HR_MUST_CHECK int hr_layer_flush(struct hr_layer *layer, struct hr_str channel);
 
+/* While a channel is paused it takes in what is sent, as far as its capacity
+ * goes, and gives nothing out; what is held already is finished. Ages go on.
+ * Holds until it is resumed, whoever comes and goes meanwhile. Returns 0,
+ * HR_ERR_NOT_FOUND (no such channel) or HR_ERR_NAME. */
+HR_API HR_MUST_CHECK int hr_layer_pause(struct hr_layer *layer, struct hr_str channel,
+                                        bool is_paused);
+
 /* Counts a loss that happened outside the layer under its channel. */
 HR_API void hr_layer_count_drop(struct hr_layer *layer, struct hr_str channel,
                                 enum hr_reason reason);
@@ -416,7 +428,10 @@ struct hr_channel_stats {
     char name[HR_NAME_MAX + 1];
     uint32_t depth, max_messages;
     uint64_t bytes, max_bytes;
-    hr_time oldest; /* age of the message at the head, 0 when empty */
+    hr_time oldest;      /* age of the message at the head, 0 when empty */
+    hr_time expiry;      /* of a message that says nothing else; HR_NEVER: none */
+    hr_time paused_at;   /* CLOCK_MONOTONIC; 0: it is not paused */
+    bool is_dead_letter; /* its messages are such as failed elsewhere */
     uint32_t n_listeners;
     uint64_t n_sent, n_received, n_full;
     uint64_t n_dropped[HR_N_REASONS];
@@ -435,6 +450,47 @@ struct hr_arena_stats {
 };
 HR_API void hr_layer_arena_stats(struct hr_layer *layer, struct hr_arena_stats *out);
 
+/* ---- letters -----------------------------------------------------------------------------------
+ *
+ * The messages that wait in a channel, seen without taking them: for people who
+ * look into dead letters and decide what becomes of each. */
+
+struct hr_letter {
+    uint32_t number; /* its own for as long as it waits; 0: was sent there, did not fail */
+    char from[HR_NAME_MAX + 1]; /* the channel where it failed; empty when number is 0 */
+    uint32_t attempts;          /* deliveries that failed */
+    enum hr_reason reason;      /* of the last one */
+    hr_time sent_at;            /* CLOCK_MONOTONIC */
+    uint8_t *data;              /* in the caller's buffer; not validated. NULL: did not fit */
+    size_t len;
+};
+
+/* Gives the messages of `channel`, oldest first; *cursor starts at 0. `buffer`
+ * takes each one's bytes and may be NULL for `size` 0. What comes or goes meanwhile may
+ * be missed. Observers may call it. False at the end. */
+HR_API bool hr_layer_letter_next(struct hr_layer *layer, struct hr_str channel, uint64_t *cursor,
+                                 void *buffer, size_t size, struct hr_letter *out);
+
+enum hr_letter_fate {
+    HR_LETTER_KEEP,  /* it stays where it is */
+    HR_LETTER_RETRY, /* back into the channel where it failed, its attempts counted anew */
+    HR_LETTER_DROP,  /* dropped and counted */
+};
+/* How many met which fate. */
+struct hr_letter_fates {
+    uint32_t n_retried, n_dropped;
+    uint32_t n_full;     /* to be retried, but their channel has no room: they stay */
+    uint32_t n_homeless; /* to be retried, but they did not fail anywhere: they stay */
+};
+/* Asks `decide` about each letter that waits in `channel` (without its data;
+ * it must not call the layer) and does as it says. Our death at any instruction
+ * loses none; it may put one back behind the others. Returns 0, HR_ERR_NOT_FOUND or
+ * HR_ERR_UNAVAILABLE. */
+typedef int (*hr_letter_fn)(void *arg, const struct hr_letter *letter); /* gives a fate */
+HR_API HR_MUST_CHECK int hr_layer_letters_decide(struct hr_layer *layer, struct hr_str channel,
+                                                 hr_letter_fn decide, void *arg,
+                                                 struct hr_letter_fates *out);
+
 /* ---- members -----------------------------------------------------------------------------------
  */
 
@@ -448,6 +504,7 @@ struct hr_member {
     enum hr_role role;
     bool is_live; /* else the slot's last owner, gone */
     pid_t pid;
+    bool is_foreign; /* of another pid namespace: here its pid is nobody's, or somebody else's */
     uint32_t flags;
     uint32_t inbox_depth;
     hr_time since; /* CLOCK_MONOTONIC */

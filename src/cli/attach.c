@@ -41,6 +41,7 @@ static struct hr_channel_policy policy_of(const struct hr_settings_channel *chan
         .delivery = is_sure ? HR_AT_LEAST_ONCE : HR_AT_MOST_ONCE,
         .lease = channel->lease,
         .attempts = channel->attempts,
+        .backoff = channel->backoff,
     };
     hr_str_copy(policy.pattern, sizeof policy.pattern, hr_str_of(channel->section.name));
     hr_str_copy(policy.dead_letter, sizeof policy.dead_letter, hr_str_of(channel->dead_letter));

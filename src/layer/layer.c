@@ -246,7 +246,17 @@ int hr_layer_ack(struct hr_layer *layer, const struct hr_lease *lease)
 int hr_layer_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason)
 {
     hr_assert(reason < HR_N_REASONS);
-    return hr_lease_is_set(lease) ? impl_of(layer)->nack(layer, lease, reason) : HR_LAYER_LOST;
+    hr_time delay = reason == HR_REASON_APP ? -1 : 0;
+    return hr_lease_is_set(lease) ? impl_of(layer)->nack(layer, lease, reason, delay)
+                                  : HR_LAYER_LOST;
+}
+
+int hr_layer_nack_after(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason,
+                        hr_time delay)
+{
+    hr_assert(reason < HR_N_REASONS && delay >= 0);
+    return hr_lease_is_set(lease) ? impl_of(layer)->nack(layer, lease, reason, delay)
+                                  : HR_LAYER_LOST;
 }
 
 /* ---- addresses */
@@ -413,6 +423,15 @@ int hr_layer_flush(struct hr_layer *layer, struct hr_str channel)
     return hr_trace(impl_of(layer)->flush(layer, channel));
 }
 
+int hr_layer_pause(struct hr_layer *layer, struct hr_str channel, bool is_paused)
+{
+    if (!has_slot(layer))
+        return hr_raise(HR_ERR_STATE);
+    if (!hr_group_name_ok(channel) || hr_str_eq(channel, HR_LIT(HR_INBOX_CHANNEL)))
+        return hr_raise(HR_ERR_NAME);
+    return hr_trace(impl_of(layer)->pause(layer, channel, is_paused));
+}
+
 void hr_layer_count_drop(struct hr_layer *layer, struct hr_str channel, enum hr_reason reason)
 {
     hr_assert(reason < HR_N_REASONS);
@@ -438,6 +457,26 @@ void hr_layer_arena_stats(struct hr_layer *layer, struct hr_arena_stats *out)
 {
     *out = (struct hr_arena_stats){0};
     impl_of(layer)->arena_stats(layer, out);
+}
+
+/* ---- letters */
+
+bool hr_layer_letter_next(struct hr_layer *layer, struct hr_str channel, uint64_t *cursor,
+                          void *buffer, size_t size, struct hr_letter *out)
+{
+    *out = (struct hr_letter){.data = buffer, .len = size};
+    return hr_group_name_ok(channel) && impl_of(layer)->letter_next(layer, channel, cursor, out);
+}
+
+int hr_layer_letters_decide(struct hr_layer *layer, struct hr_str channel, hr_letter_fn decide,
+                            void *arg, struct hr_letter_fates *out)
+{
+    *out = (struct hr_letter_fates){0};
+    if (!has_slot(layer))
+        return hr_raise(HR_ERR_STATE);
+    if (!hr_group_name_ok(channel) || hr_str_eq(channel, HR_LIT(HR_INBOX_CHANNEL)))
+        return hr_raise(HR_ERR_NOT_FOUND);
+    return hr_trace(impl_of(layer)->letters_decide(layer, channel, decide, arg, out));
 }
 
 /* ---- members, counters, records */

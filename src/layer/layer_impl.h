@@ -73,7 +73,8 @@ struct hr_layer_impl {
     void (*dispatch)(struct hr_layer *layer);
     hr_time (*poll_timeout)(const struct hr_layer *layer);
     int (*ack)(struct hr_layer *layer, const struct hr_lease *lease);
-    int (*nack)(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason);
+    int (*nack)(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason,
+                hr_time delay); /* -1: as the channel's policy says */
 
     /* ---- addresses; renew, close and set_full get addresses of this member's
      * slot, which may nevertheless be stale: then they do nothing. */
@@ -102,10 +103,17 @@ struct hr_layer_impl {
     int (*set_policies)(struct hr_layer *layer, const struct hr_channel_policy *rows,
                         size_t n_rows);
     int (*flush)(struct hr_layer *layer, struct hr_str channel);
+    int (*pause)(struct hr_layer *layer, struct hr_str channel, bool is_paused);
     void (*count_drop)(struct hr_layer *layer, struct hr_str channel, enum hr_reason reason);
     bool (*channel_stats)(struct hr_layer *layer, uint32_t index, struct hr_channel_stats *out);
     bool (*channel_find)(struct hr_layer *layer, struct hr_str name, uint32_t *index_out);
     void (*arena_stats)(struct hr_layer *layer, struct hr_arena_stats *out);
+
+    /* ---- letters. `data` comes in as the caller's buffer, `len` as its size. */
+    bool (*letter_next)(struct hr_layer *layer, struct hr_str channel, uint64_t *cursor,
+                        struct hr_letter *letter);
+    int (*letters_decide)(struct hr_layer *layer, struct hr_str channel, hr_letter_fn decide,
+                          void *arg, struct hr_letter_fates *out);
 
     /* ---- members, counters, records */
     bool (*member)(struct hr_layer *layer, uint32_t slot, struct hr_member *out);

@@ -1,7 +1,7 @@
 /* policy.c - see policy.h for the defaults and their reasons.
  *
  * A record is {"rows": [[pattern, max_messages, max_bytes, expiry, delivery,
- * lease, attempts, dead_letter], ...]}: a row is a list and not a map because
+ * lease, attempts, backoff, dead_letter], ...]}: a row is a list and not a map because
  * a record is small (HR_RECORD_MAX), and then holds some 60 rows of the usual length.
  */
 #include "layer/policy.h"
@@ -13,7 +13,7 @@
 #include "base/time.h"
 #include "layer/layer_impl.h"
 
-enum { N_COLUMNS = 8 };
+enum { N_COLUMNS = 9 };
 
 static struct hr_str text_of(const char text[HR_NAME_MAX + 1])
 {
@@ -26,6 +26,7 @@ bool hr_policy_ok(const struct hr_channel_policy *row)
 
     return hr_pattern_ok(text_of(row->pattern)) && row->max_messages <= HR_POLICY_MAX_MESSAGES &&
            row->max_bytes <= INT64_MAX && row->expiry >= 0 && row->lease >= 0 &&
+           row->backoff >= 0 &&
            (row->delivery == HR_AT_MOST_ONCE || row->delivery == HR_AT_LEAST_ONCE) &&
            row->attempts <= HR_POLICY_MAX_ATTEMPTS &&
            (dead_letter.len == 0 || hr_group_name_ok(dead_letter));
@@ -86,7 +87,8 @@ void hr_policy_resolve(const struct hr_channel_policy *rows, size_t n_rows, stru
         .delivery = row->delivery,
         .lease = HR_NEVER,
     };
-    set_defaults(out, is_at_least_once || is_dead_letter(rows, n_rows, channel), channel);
+    out->is_dead_letter = is_dead_letter(rows, n_rows, channel);
+    set_defaults(out, is_at_least_once || out->is_dead_letter, channel);
     if (row->max_messages)
         out->max_messages = row->max_messages;
     if (row->expiry)
@@ -96,10 +98,19 @@ void hr_policy_resolve(const struct hr_channel_policy *rows, size_t n_rows, stru
 
     out->lease = row->lease ? row->lease : 60 * HR_SECOND;
     out->attempts = row->attempts ? row->attempts : 5;
+    out->backoff = row->backoff;
     if (row->dead_letter[0])
         hr_str_copy(out->dead_letter, sizeof out->dead_letter, text_of(row->dead_letter));
     else
         set_dead_letter(out, channel);
+}
+
+hr_time hr_policy_backoff(hr_time backoff, uint32_t attempt)
+{
+    const hr_time most = 3600 * HR_SECOND;
+    for (uint32_t i = 1; i < attempt && backoff < most; i++)
+        backoff *= 2;
+    return backoff < most ? backoff : most;
 }
 
 /* ---- the record */
@@ -126,6 +137,7 @@ int hr_policy_encode(const struct hr_channel_policy *rows, size_t n_rows,
         hr_pack_int(&pack, (int64_t)rows[i].delivery);
         hr_pack_int(&pack, rows[i].lease);
         hr_pack_int(&pack, rows[i].attempts);
+        hr_pack_int(&pack, rows[i].backoff);
         hr_pack_cstr(&pack, rows[i].dead_letter);
     }
     if (hr_pack_done(&pack) != 0)
@@ -163,7 +175,7 @@ static bool read_row(const struct hr_value *list, struct hr_channel_policy *row)
         !read_number(&walk, INT64_MAX, &row->expiry) ||
         !read_number(&walk, HR_AT_LEAST_ONCE, &delivery) ||
         !read_number(&walk, INT64_MAX, &row->lease) || !read_number(&walk, UINT32_MAX, &attempts) ||
-        !read_name(&walk, row->dead_letter))
+        !read_number(&walk, INT64_MAX, &row->backoff) || !read_name(&walk, row->dead_letter))
         return false;
 
     row->max_messages = (uint32_t)max_messages;

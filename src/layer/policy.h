@@ -40,6 +40,8 @@ struct hr_policy {
     enum hr_delivery_mode delivery;
     hr_time lease;     /* at-least-once only, else HR_NEVER */
     uint32_t attempts; /* at-least-once only */
+    hr_time backoff;   /* at-least-once only */
+    bool is_dead_letter;
     char dead_letter[HR_NAME_MAX + 1];
 };
 
@@ -54,6 +56,10 @@ bool hr_policy_ok(const struct hr_channel_policy *row);
 /* The policy of `channel` under these rows, in an arena of that size. */
 void hr_policy_resolve(const struct hr_channel_policy *rows, size_t n_rows, struct hr_str channel,
                        uint64_t arena_bytes, struct hr_policy *out);
+
+/* How long a message waits that was nacked at its delivery `attempt`, the
+ * first being 1: the back-off, doubled with each, an hour at most. */
+hr_time hr_policy_backoff(hr_time backoff, uint32_t attempt);
 
 /* Writes the rows as a record. Returns 0 with *len_out set, or TOO_BIG. */
 HR_MUST_CHECK int hr_policy_encode(const struct hr_channel_policy *rows, size_t n_rows,

@@ -154,6 +154,10 @@ static void call_nack(struct victim *v)
 {
     (void)!hr_layer_nack(v->layer, &v->delivery.lease, HR_REASON_APP);
 }
+static void call_nack_later(struct victim *v)
+{
+    (void)!hr_layer_nack_after(v->layer, &v->delivery.lease, HR_REASON_APP, HR_SECOND);
+}
 static void call_join(struct victim *v)
 {
     (void)!hr_layer_group_add_addr(v->layer, HR_LIT("room"), &reply);
@@ -179,6 +183,25 @@ static void call_detach(struct victim *v)
 static void join_room(struct victim *v)
 {
     call_join(v);
+}
+
+/* Two messages fail as often as allowed; the first is then retried, the second stays. */
+static void bury_two(struct victim *v)
+{
+    for (int i = 0; i < 2; i++) {
+        take_one(v);
+        must(hr_layer_nack(v->layer, &v->delivery.lease, HR_REASON_APP), "bury");
+    }
+}
+static int retry_the_first(void *arg, const struct hr_letter *letter)
+{
+    (void)arg;
+    return letter->number == 1 ? HR_LETTER_RETRY : HR_LETTER_KEEP;
+}
+static void call_retry(struct victim *v)
+{
+    struct hr_letter_fates fates;
+    (void)!hr_layer_letters_decide(v->layer, HR_LIT("dead.work"), retry_the_first, NULL, &fates);
 }
 
 /* What it will take is its own. */
@@ -247,6 +270,7 @@ static const struct scenario {
     bool returns;      /* the head may come back to the server */
     bool acks;         /* and may be done with */
     uint32_t attempts; /* not 0: at-least-once, so often */
+    bool has_letters;  /* the second message is among the dead letters, which are at-most-once */
     bool fills;        /* the victim fills the queue itself */
 } scenarios[] = {
     {"send to an empty queue", listens, nothing, call_send, 0, SMALL, false, .sends = true},
@@ -285,6 +309,11 @@ static const struct scenario {
      .attempts = 3},
     {"nack to redelivery", listens, take_one, call_nack, 3, SMALL, false, .attempts = 3},
     {"nack to the dead letters", listens, take_one, call_nack, 3, SMALL, false, .attempts = 1},
+    {"nack to a later time", listens, take_one, call_nack_later, 3, SMALL, false, .attempts = 3},
+    {"retry a dead letter", listens, bury_two, call_retry, 3, SMALL, false, .attempts = 1,
+     .has_letters = true},
+    {"retry a chain", listens, bury_two, call_retry, 3, LARGE, false, .attempts = 1,
+     .has_letters = true},
     {"a lease that ends", listens, let_a_peer_dawdle, call_sweep, 3, SMALL, false, .attempts = 3},
     {"the last lease ends", listens, let_a_peer_dawdle, call_sweep, 3, SMALL, false, .attempts = 1},
     {"detach", listens, take_one, call_detach, 2, SMALL, true, .takes = true, .returns = true},
@@ -382,7 +411,7 @@ static uint32_t check_messages(struct ipc_layer *c)
         if (number > current->n_queued || seen[number])
             violation("a message is there twice", number);
         /* The first is the one that may come back. */
-        bool is_redelivered = current->attempts > 0 && number == 1;
+        bool is_redelivered = current->attempts > 0 && (number == 1 || current->has_letters);
         if (!is_redelivered && (saw_new || number < expected))
             violation("a message is out of order", number);
         seen[number] = true;
@@ -591,6 +620,8 @@ static unsigned run(const struct scenario *s, unsigned kill_after)
                                        .delivery = HR_AT_LEAST_ONCE,
                                        .lease = 10 * HR_MS,
                                        .attempts = current->attempts};
+    if (current->has_letters)
+        hr_str_copy(policy.pattern, sizeof policy.pattern, channel);
     if (current->attempts > 0)
         must(hr_layer_set_policies(server, &policy, 1), "policies");
 

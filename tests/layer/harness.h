@@ -106,5 +106,6 @@ int suite_lease(void);
 int suite_group(void);
 int suite_state(void);
 int suite_loop(void);
+int suite_operator(void);
 
 #endif /* TESTS_LAYER_HARNESS_H */

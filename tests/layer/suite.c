@@ -26,5 +26,6 @@ int main(int argc, char **argv)
     n_failed += suite_group();
     n_failed += suite_state();
     n_failed += suite_loop();
+    n_failed += suite_operator();
     return n_failed > 0;
 }

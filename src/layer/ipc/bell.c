@@ -169,6 +169,8 @@ void ipc_ring(struct ipc_layer *l, uint32_t queue)
     }
     /* Once around, from the slot after the last one rung, so that sleepers take turns. */
     const struct ipc_queue *q = &l->arena.queues[queue];
+    if (ipc_is_paused(q)) /* who resumes it rings */
+        return;
     uint32_t start = atomic_load_explicit(&l->last_rung, memory_order_relaxed) + 1;
     uint32_t first = start / 64 % 16, words = atomic_load(&q->waiter_words) & 0xFFFF;
     uint64_t later = ~UINT64_C(0) << (start % 64);
@@ -203,7 +205,7 @@ static bool has_work(struct ipc_layer *l, enum hr_receive_from from)
     uint32_t first = from & HR_RECEIVE_INBOX ? 0 : 1;
     uint32_t end = from & HR_RECEIVE_CHANNELS ? l->n_sources : 1;
     for (uint32_t i = first; i < end; i++)
-        if (!ipc_queue_is_empty(&l->sources[i].ring))
+        if (!ipc_queue_is_empty(&l->sources[i].ring) && !ipc_is_paused(l->sources[i].ring.queue))
             return true;
     /* seq_cst, after our bell: who registers a channel rings everybody after it. */
     uint32_t n_channels = atomic_load(&l->arena.header->n_channels);

@@ -92,12 +92,14 @@ static void apply_policy(struct ipc_arena *a, struct ipc_queue *q, const struct 
 {
     uint32_t ring = q->size_log2 ? UINT32_C(1) << (q->size_log2 & 31) : UINT32_MAX;
     uint32_t most = p->max_messages < ring ? p->max_messages : ring;
-    uint32_t flags = p->delivery == HR_AT_LEAST_ONCE ? IPC_QUEUE_LEASED : 0;
+    uint32_t flags = (p->delivery == HR_AT_LEAST_ONCE ? IPC_QUEUE_LEASED : 0) |
+                     (p->is_dead_letter ? IPC_QUEUE_DEAD_LETTER : 0);
     atomic_store_explicit(&q->max_messages, most, memory_order_relaxed);
     atomic_store_explicit(&q->max_bytes, p->max_bytes, memory_order_relaxed);
     atomic_store_explicit(&q->expiry_ms, as_ms(p->expiry), memory_order_relaxed);
     atomic_store_explicit(&q->lease_ms, as_ms(p->lease), memory_order_relaxed);
     atomic_store_explicit(&q->attempts, p->attempts, memory_order_relaxed);
+    atomic_store_explicit(&q->backoff_ms, as_ms(p->backoff), memory_order_relaxed);
     atomic_store_explicit(&q->flags, flags, memory_order_relaxed);
     if (flags & IPC_QUEUE_LEASED)
         atomic_store_explicit(&a->header->has_leases, 1, memory_order_relaxed);
@@ -138,6 +140,23 @@ void ipc_dead_letter_name(const struct ipc_arena *a, uint32_t queue, char out[HR
         name[0] = '\0';
     hr_policy_resolve(rows, n, hr_str_of(name), a->bytes, &policy);
     memcpy(out, policy.dead_letter, sizeof policy.dead_letter);
+}
+
+/* ---- pausing */
+
+int ipc_pause(struct hr_layer *layer, struct hr_str channel, bool is_paused)
+{
+    struct ipc_layer *l = ipc_of(layer);
+    uint32_t queue = ipc_channel_find(&l->arena, channel);
+    int64_t before = 0;
+    if (queue == IPC_NO_QUEUE)
+        return hr_raise(HR_ERR_NOT_FOUND);
+    _Atomic int64_t *paused_at = &l->arena.queues[queue].paused_at;
+    if (is_paused) /* it keeps the time of the first pause */
+        atomic_compare_exchange_strong(paused_at, &before, hr_time_now());
+    else if (atomic_exchange(paused_at, 0) != 0)
+        ipc_ring_all(l);
+    return 0;
 }
 
 /* ---- registering */
@@ -304,6 +323,11 @@ bool ipc_channel_stats(struct hr_layer *layer, uint32_t index, struct hr_channel
         out->oldest = oldest_age(a, &ring);
         out->max_messages = ring.max_messages;
         out->max_bytes = atomic_load_explicit(&q->max_bytes, memory_order_relaxed);
+        uint32_t expiry_ms = atomic_load_explicit(&q->expiry_ms, memory_order_relaxed);
+        out->expiry = expiry_ms ? expiry_ms * HR_MS : HR_NEVER;
+        out->paused_at = atomic_load_explicit(&q->paused_at, memory_order_relaxed);
+        out->is_dead_letter =
+            atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_DEAD_LETTER;
         int64_t bytes = atomic_load_explicit(&q->bytes, memory_order_relaxed);
         out->bytes = bytes > 0 ? (uint64_t)bytes : 0;
         out->n_listeners = count_listeners(q);

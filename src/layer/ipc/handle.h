@@ -7,6 +7,7 @@
  *   receive.c  taking, leases, what is listened to
  *   bell.c     sleeping and waking
  *   group.c    interests, joins, broadcasts
+ *   letter.c   what waits, one by one: dead letters
  *   record.c   the board
  *   recover.c  after deaths: finishing, returning leases, sweeping
  *   ipc.c      the table of layer_impl.h and the small calls
@@ -100,6 +101,13 @@ HR_MUST_CHECK int ipc_set_policies(struct hr_layer *layer, const struct hr_chann
                                    size_t n_rows);
 bool ipc_channel_stats(struct hr_layer *layer, uint32_t index, struct hr_channel_stats *out);
 bool ipc_channel_index(struct hr_layer *layer, struct hr_str name, uint32_t *index_out);
+HR_MUST_CHECK int ipc_pause(struct hr_layer *layer, struct hr_str channel, bool is_paused);
+static inline bool ipc_is_paused(const struct ipc_queue *queue)
+{
+    /* seq_cst: for who is about to sleep, and for who has put a message in;
+     * ipc_pause() rings everybody after it has cleared the word. */
+    return atomic_load(&queue->paused_at) != 0;
+}
 void ipc_count_drop_by_name(struct hr_layer *layer, struct hr_str channel, enum hr_reason reason);
 /* Where the messages of queue `queue` go when they failed too often. */
 void ipc_dead_letter_name(const struct ipc_arena *arena, uint32_t queue, char out[HR_NAME_MAX + 1]);
@@ -160,7 +168,7 @@ HR_MUST_CHECK int ipc_receive(struct hr_layer *layer, enum hr_receive_from from,
                               struct hr_delivery *out);
 HR_MUST_CHECK int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease);
 HR_MUST_CHECK int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease,
-                           enum hr_reason reason);
+                           enum hr_reason reason, hr_time delay);
 
 /* ---- bell.c */
 HR_MUST_CHECK int ipc_bell_open(struct ipc_layer *l);
@@ -202,6 +210,12 @@ void ipc_group_clear_named(struct ipc_layer *l); /* admin lock held */
 void ipc_interest_clear(const struct ipc_arena *arena,
                         uint32_t slot); /* of a slot that is over; admin lock held */
 
+/* ---- letter.c */
+bool ipc_letter_next(struct hr_layer *layer, struct hr_str channel, uint64_t *cursor,
+                     struct hr_letter *letter);
+HR_MUST_CHECK int ipc_letters_decide(struct hr_layer *layer, struct hr_str channel,
+                                     hr_letter_fn decide, void *arg, struct hr_letter_fates *out);
+
 /* ---- record.c */
 HR_MUST_CHECK int ipc_record_put(struct hr_layer *layer, struct hr_str key, const void *data,
                                  size_t len);
@@ -227,6 +241,20 @@ void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason
 /* What becomes of a message whose lease was taken from its holder. `number` is
  * ours, RETURNING, its `tries` already counted. */
 void ipc_return_lease(struct ipc_layer *l, uint32_t number, enum hr_reason reason);
+/* The same, but it is delivered again only after `delay`. False, and nothing done, when
+ * it will not be delivered again. */
+bool ipc_postpone(struct ipc_layer *l, uint32_t number, hr_time delay);
+/* Puts a message that we hold into its queue, or leaves it to the layer under
+ * the same flags. Until then a death leaves it flagged, to be put there again. */
+void ipc_put_back(struct ipc_layer *l, uint32_t number, uint32_t flags);
+/* Moves a message that we hold to another channel, with what it is there. */
+struct ipc_place {
+    uint32_t queue;
+    uint32_t attempts;
+    enum hr_reason reason;
+    bool is_buried;
+};
+void ipc_readdress(const struct ipc_layer *l, struct ipc_block *block, struct ipc_place to);
 
 /* ---- attach.c */
 HR_MUST_CHECK int ipc_open(struct hr_str where, const struct hr_layer_options *options,

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/process.h"
 #include "base/str.h"
 #include "layer/ipc/handle.h"
 
@@ -93,6 +94,7 @@ static bool member(struct hr_layer *layer, uint32_t slot, struct hr_member *out)
     out->is_live = atomic_load_explicit(&s->state, memory_order_acquire) == IPC_SLOT_LIVE &&
                    ipc_lock_is_held(l->lock, slot);
     out->pid = (pid_t)s->pid;
+    out->is_foreign = s->pid_namespace != hr_process_pid_namespace();
     out->flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
     out->since = s->since;
     memcpy(out->label, s->label, sizeof out->label);
@@ -235,10 +237,13 @@ const struct hr_layer_impl hr_layer_ipc = {
     .member_next = ipc_member_next,
     .set_policies = ipc_set_policies,
     .flush = flush,
+    .pause = ipc_pause,
     .count_drop = ipc_count_drop_by_name,
     .channel_stats = ipc_channel_stats,
     .channel_find = ipc_channel_index,
     .arena_stats = arena_stats,
+    .letter_next = ipc_letter_next,
+    .letters_decide = ipc_letters_decide,
     .member = member,
     .set_ready = set_ready,
     .retire = retire,

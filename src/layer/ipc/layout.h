@@ -106,7 +106,10 @@ struct ipc_queue {
     _Atomic uint64_t max_bytes;
     _Atomic uint32_t expiry_ms, lease_ms, attempts; /* expiry 0: never */
     _Atomic uint32_t dead_letter;                   /* queue number, 0: none yet */
-    _Atomic int64_t idle_mark; /* sweeps: the tail seen empty last time, see ipc_heal_bytes() */
+    _Atomic int64_t idle_mark;   /* sweeps: the tail seen empty last time, see ipc_heal_bytes() */
+    _Atomic int64_t paused_at;   /* anyone; 0: it gives its messages out */
+    _Atomic uint32_t backoff_ms; /* admin, at any time */
+    _Atomic uint32_t n_letters;  /* whoever buries here adds: numbers given to dead letters */
     _Alignas(IPC_LINE) _Atomic int64_t
         bytes; /* payload queued; senders add, receivers subtract; a death between heals */
     _Atomic uint32_t n_delayed; /* with the layer until due; senders add, every sweep counts anew */
@@ -120,7 +123,8 @@ struct ipc_queue {
     _Atomic uint64_t waiters[16]; /* a bit per slot that wants its messages; its owner, or admin */
 };
 enum ipc_queue_flag {
-    IPC_QUEUE_LEASED = 1, /* at-least-once */
+    IPC_QUEUE_LEASED = 1,      /* at-least-once */
+    IPC_QUEUE_DEAD_LETTER = 2, /* others' failures go there */
 };
 
 /* ---- channel names, by channel number; the directory finds a number by name */
@@ -166,7 +170,9 @@ struct ipc_block {
         uint32_t slot_gen;         /* head, inbox messages: for which owner of the slot */
         _Atomic uint32_t head_gen; /* tail: its head's generation */
     };
-    uint32_t conn, conn_gen; /* inbox messages: for which connection */
+    /* Inbox messages: for which connection. Dead letters: the queue where they
+     * failed + 1, and their number; see letter.c. */
+    uint32_t conn, conn_gen;
     uint16_t reply_slot;
     uint16_t queue; /* where it was sent */
     uint8_t kind, flags, attempts, reason;

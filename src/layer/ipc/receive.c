@@ -351,7 +351,7 @@ enum { VISIT_EMPTY = 1, VISIT_DROPPED = 2 };
 static int visit(struct ipc_layer *l, const struct ipc_source *source, struct hr_delivery *out)
 {
     struct taken t;
-    if (ipc_queue_is_empty(&source->ring))
+    if (ipc_queue_is_empty(&source->ring) || ipc_is_paused(source->ring.queue))
         return VISIT_EMPTY;
     hr_time now = hr_time_now_coarse();
     if (take(l, &source->ring, 0, now, &t))
@@ -410,7 +410,8 @@ int ipc_ack(struct hr_layer *layer, const struct hr_lease *lease)
     return 0;
 }
 
-int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason)
+int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason,
+             hr_time delay)
 {
     struct ipc_layer *l = ipc_of(layer);
     ipc_touch(layer);
@@ -419,6 +420,8 @@ int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reaso
     lost.flags = IPC_RETURNING;
     if (!end_lease(l, lease, lost))
         return HR_LAYER_LOST;
-    ipc_return_lease(l, (uint32_t)lease->word[1] - 1, reason);
+    uint32_t number = (uint32_t)lease->word[1] - 1;
+    if (!ipc_postpone(l, number, delay))
+        ipc_return_lease(l, number, reason);
     return 0;
 }

@@ -74,9 +74,7 @@ static void give_up(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
     ipc_block_free(&l->arena, &l->finder, number);
 }
 
-/* Puts a message that we hold into its queue, or leaves it to the layer under
- * the same flags. Until then a death leaves it flagged, to be put there again. */
-static void put_back(struct ipc_layer *l, uint32_t number, uint32_t flags)
+void ipc_put_back(struct ipc_layer *l, uint32_t number, uint32_t flags)
 {
     const struct ipc_block *block = ipc_block_at(&l->arena, number);
     bool to_sender = block->kind == IPC_LEASE_LOST;
@@ -111,19 +109,22 @@ static void return_to_sender(struct ipc_layer *l, uint32_t number, enum hr_reaso
     block->conn_gen = to.conn_gen;
     block->expires_ms = 0;
     block->kind = IPC_LEASE_LOST;
-    put_back(l, number, IPC_RETURNING);
+    ipc_put_back(l, number, IPC_RETURNING);
 }
 
-/* Queue and flags in one store: no death falls between them. */
-static void bury_at(const struct ipc_layer *l, struct ipc_block *block, uint32_t queue)
+/* All in one store: no death falls between them. */
+void ipc_readdress(const struct ipc_layer *l, struct ipc_block *block, struct ipc_place to)
 {
-    bool is_leased = atomic_load_explicit(&l->arena.queues[queue].flags, memory_order_relaxed) &
+    bool is_leased = atomic_load_explicit(&l->arena.queues[to.queue].flags, memory_order_relaxed) &
                      IPC_QUEUE_LEASED;
     struct ipc_block copy = *block;
     uint64_t last;
-    copy.queue = (uint16_t)queue;
-    copy.flags = (uint8_t)((copy.flags & ~IPC_BLOCK_LEASE) | IPC_BLOCK_BURIED |
-                           (is_leased ? IPC_BLOCK_LEASE : 0));
+    copy.queue = (uint16_t)to.queue;
+    copy.flags =
+        (uint8_t)((copy.flags & ~(IPC_BLOCK_LEASE | IPC_BLOCK_BURIED)) |
+                  (to.is_buried ? IPC_BLOCK_BURIED : 0) | (is_leased ? IPC_BLOCK_LEASE : 0));
+    copy.attempts = (uint8_t)to.attempts;
+    copy.reason = (uint8_t)to.reason;
     memcpy(&last, &copy.reply_slot, sizeof last);
     __atomic_store_n((uint64_t *)(void *)&block->reply_slot, last, __ATOMIC_RELAXED);
 }
@@ -131,7 +132,7 @@ static void bury_at(const struct ipc_layer *l, struct ipc_block *block, uint32_t
 /* To the dead letters, which are registered when the first message needs
  * them. BURIED goes last: without it a successor of ours comes here again,
  * with it the message is only put where it now belongs. */
-static void bury_letter(struct ipc_layer *l, uint32_t number, uint32_t from)
+static void bury_letter(struct ipc_layer *l, uint32_t number, uint32_t from, enum hr_reason reason)
 {
     struct ipc_block *block = ipc_block_at(&l->arena, number);
     char name[HR_NAME_MAX + 1];
@@ -146,8 +147,14 @@ static void bury_letter(struct ipc_layer *l, uint32_t number, uint32_t from)
     ipc_count_drop(&l->arena, from, HR_REASON_ATTEMPTS, false);
     atomic_fetch_add_explicit(&l->arena.queues[from].n_lost, 1, memory_order_relaxed);
     block->expires_ms = 0;
-    bury_at(l, block, queue);
-    put_back(l, number, IPC_RETURNING);
+    block->conn = from + 1;
+    block->conn_gen =
+        atomic_fetch_add_explicit(&l->arena.queues[queue].n_letters, 1, memory_order_relaxed) + 1;
+    ipc_readdress(
+        l, block,
+        (struct ipc_place){
+            .queue = queue, .attempts = block->attempts, .reason = reason, .is_buried = true});
+    ipc_put_back(l, number, IPC_RETURNING);
 }
 
 /* Where a RETURNING message belongs follows from its header alone, so that
@@ -167,9 +174,9 @@ static void settle(struct ipc_layer *l, uint32_t number, enum hr_reason reason)
     if (block->reply_slot_gen != 0)
         return_to_sender(l, number, reason);
     else if (is_leased_queue && !is_buried && (!is_leased || block->attempts >= most))
-        bury_letter(l, number, queue);
+        bury_letter(l, number, queue, reason);
     else if (is_leased_queue || is_buried || !is_leased)
-        put_back(l, number, IPC_RETURNING);
+        ipc_put_back(l, number, IPC_RETURNING);
     else
         give_up(l, number, reason); /* the channel has become at-most-once meanwhile */
 }
@@ -181,6 +188,29 @@ void ipc_return_lease(struct ipc_layer *l, uint32_t number, enum hr_reason reaso
         block->attempts++;
     block->flags &= (uint8_t)~IPC_BLOCK_BURIED; /* it has arrived there, and comes from there */
     settle(l, number, reason);
+}
+
+bool ipc_postpone(struct ipc_layer *l, uint32_t number, hr_time delay)
+{
+    struct ipc_block *block = ipc_block_at(&l->arena, number);
+    if (block->queue < l->arena.n_slots || block->queue >= l->arena.n_queues)
+        return false;
+    struct ipc_queue *q = &l->arena.queues[block->queue];
+    uint32_t attempts = block->attempts + 1u;
+    if (delay < 0)
+        delay = hr_policy_backoff(
+            atomic_load_explicit(&q->backoff_ms, memory_order_relaxed) * HR_MS, attempts);
+    if (delay == 0 || block->reply_slot_gen != 0 ||
+        !(atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED) ||
+        attempts >= atomic_load_explicit(&q->attempts, memory_order_relaxed))
+        return false;
+    block->attempts = (uint8_t)attempts;
+    block->flags &= (uint8_t)~IPC_BLOCK_BURIED;
+    atomic_store_explicit(&block->taken, hr_time_add(hr_time_now(), delay), memory_order_relaxed);
+    atomic_fetch_add_explicit(&q->bytes, block->len, memory_order_relaxed);
+    leave_to_layer(l, number, IPC_DELAYED);
+    atomic_fetch_add_explicit(&q->n_delayed, 1, memory_order_relaxed);
+    return true;
 }
 
 /* ---- what a ring holds */
@@ -223,8 +253,12 @@ static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint
          * it may have taken what it had sent. */
         bool is_labelled = w.flags & (IPC_LEASED | IPC_IN_HAND);
         if (ipc_word_tag(w) == e.gen && w.owner != IPC_FREE && !is_labelled) {
-            bool is_leased = ipc_block_at(&l->arena, e.block)->flags & IPC_BLOCK_LEASE;
-            w.flags = is_leased ? IPC_LEASED : IPC_IN_HAND;
+            uint8_t flags = ipc_block_at(&l->arena, e.block)->flags;
+            /* A dead letter that nobody has read yet goes back where it was. */
+            w.flags = flags & IPC_BLOCK_BURIED  ? IPC_RETURNING
+                      : flags & IPC_BLOCK_LEASE ? IPC_LEASED
+                                                : IPC_IN_HAND;
+            w.tries += w.flags == IPC_RETURNING;
             w.owner = slot + 1;
             ipc_word_store(&l->arena, e.block, w);
         }
@@ -482,7 +516,7 @@ static void take_up(struct ipc_layer *l, uint32_t number, struct ipc_word w, hr_
         return;
     if (w.flags & IPC_DELAYED) {
         block->sent = now; /* its expiry counts from now */
-        put_back(l, number, IPC_DELAYED);
+        ipc_put_back(l, number, IPC_DELAYED);
     } else
         settle(l, number, HR_REASON_WORKER_DIED);
 }

@@ -53,6 +53,15 @@ void hr_mem_block_end_lease(struct hr_mem_block *block)
     block->cell = 0;
 }
 
+bool hr_mem_block_lease(struct hr_mem_block *block)
+{
+    if (!block->cell && !cells_reserve(block->store))
+        return false;
+    if (!block->cell)
+        cell_take(block->store, block);
+    return true;
+}
+
 uint64_t hr_mem_block_word(const struct hr_mem_block *block)
 {
     hr_assert(block->cell);

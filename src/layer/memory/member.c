@@ -91,7 +91,7 @@ void hr_mem_member_fini(struct hr_mem_member *member, hr_time now)
     hr_members_fini(&member->groups);
     while (!hr_list_is_empty(&member->held))
         hr_mem_give_back(hr_list_first(&member->held, struct hr_mem_block, node),
-                         HR_REASON_WORKER_DIED, now);
+                         HR_REASON_WORKER_DIED, now, now);
     struct hr_mem_block *block;
     while ((block = hr_mem_queue_remove_any(&member->inbox)) != NULL)
         hr_mem_drop(block, HR_REASON_STALE);
@@ -276,6 +276,15 @@ void hr_mem_ring(struct hr_mem_member *member, enum hr_receive_from from)
     uint64_t one = 1;
     ssize_t n = write(member->fd, &one, sizeof one);
     hr_assert(n == sizeof one); /* a counter of 1 cannot overflow */
+}
+
+void hr_mem_ring_listeners(const struct hr_mem_store *store, const struct hr_mem_channel *channel)
+{
+    hr_list_foreach (node, &store->all) {
+        struct hr_mem_member *member = hr_container_of(node, struct hr_mem_member, node);
+        if (member->asleep_for && hr_mem_is_listening(member, channel))
+            hr_mem_ring(member, HR_RECEIVE_CHANNELS);
+    }
 }
 
 void hr_mem_silence(struct hr_mem_member *member)

@@ -259,12 +259,18 @@ static int memory_ack(struct hr_layer *layer, const struct hr_lease *lease)
     return block ? 0 : HR_LAYER_LOST;
 }
 
-static int memory_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason)
+static int memory_nack(struct hr_layer *layer, const struct hr_lease *lease, enum hr_reason reason,
+                       hr_time delay)
 {
     struct hr_mem_store *store = enter(layer);
     struct hr_mem_block *block = held_block(store, layer, lease);
+    hr_time now = hr_mem_now(store);
+    if (block && delay < 0)
+        delay = block->channel
+                    ? hr_policy_backoff(block->channel->policy.backoff, block->attempts + 1)
+                    : 0;
     if (block)
-        hr_mem_give_back(block, reason, hr_mem_now(store));
+        hr_mem_give_back(block, reason, now, hr_time_add(now, delay));
     leave(store);
     return block ? 0 : HR_LAYER_LOST;
 }
@@ -426,6 +432,16 @@ static int memory_flush(struct hr_layer *layer, struct hr_str name)
     return 0;
 }
 
+static int memory_pause(struct hr_layer *layer, struct hr_str name, bool is_paused)
+{
+    struct hr_mem_store *store = enter(layer);
+    struct hr_mem_channel *channel = hr_mem_channel_find(store, name);
+    if (channel)
+        hr_mem_pause(store, channel, is_paused, hr_mem_now(store));
+    leave(store);
+    return channel ? 0 : hr_raise(HR_ERR_NOT_FOUND);
+}
+
 static void memory_count_drop(struct hr_layer *layer, struct hr_str name, enum hr_reason reason)
 {
     struct hr_mem_store *store = enter(layer);
@@ -472,6 +488,29 @@ static void memory_arena_stats(struct hr_layer *layer, struct hr_arena_stats *ou
     for (uint32_t i = 0; i < store->n_slots; i++)
         out->n_live += store->slots[i].member != NULL;
     leave(store);
+}
+
+/* ---- letters */
+
+static bool memory_letter_next(struct hr_layer *layer, struct hr_str name, uint64_t *cursor,
+                               struct hr_letter *letter)
+{
+    struct hr_mem_store *store = enter(layer);
+    const struct hr_mem_channel *channel = hr_mem_channel_find(store, name);
+    bool is_there = channel && hr_mem_letter_next(channel, cursor, letter);
+    leave(store);
+    return is_there;
+}
+
+static int memory_letters_decide(struct hr_layer *layer, struct hr_str name, hr_letter_fn decide,
+                                 void *arg, struct hr_letter_fates *out)
+{
+    struct hr_mem_store *store = enter(layer);
+    struct hr_mem_channel *channel = hr_mem_channel_find(store, name);
+    if (channel)
+        hr_mem_letters_decide(channel, decide, arg, hr_mem_now(store), out);
+    leave(store);
+    return channel ? 0 : hr_raise(HR_ERR_NOT_FOUND);
 }
 
 /* ---- members, counters, records */
@@ -602,10 +641,13 @@ const struct hr_layer_impl hr_layer_memory = {
     .member_next = memory_member_next,
     .set_policies = memory_set_policies,
     .flush = memory_flush,
+    .pause = memory_pause,
     .count_drop = memory_count_drop,
     .channel_stats = memory_channel_stats,
     .channel_find = memory_channel_find,
     .arena_stats = memory_arena_stats,
+    .letter_next = memory_letter_next,
+    .letters_decide = memory_letters_decide,
     .member = memory_member,
     .set_ready = memory_set_ready,
     .retire = memory_retire,

@@ -13,9 +13,12 @@ static struct hr_mem_queue *source_queue(struct hr_mem_member *member, uint32_t 
     return source == INBOX_SOURCE ? &member->inbox : &member->channels[source - 1]->queue;
 }
 
-static bool is_wanted(uint32_t source, enum hr_receive_from from)
+static bool is_wanted(const struct hr_mem_member *member, uint32_t source,
+                      enum hr_receive_from from)
 {
-    return from & (source == INBOX_SOURCE ? HR_RECEIVE_INBOX : HR_RECEIVE_CHANNELS);
+    if (source == INBOX_SOURCE)
+        return from & HR_RECEIVE_INBOX;
+    return from & HR_RECEIVE_CHANNELS && !member->channels[source - 1]->paused_at;
 }
 
 static struct hr_mem_block *take_next(struct hr_mem_member *member, enum hr_receive_from from,
@@ -24,7 +27,7 @@ static struct hr_mem_block *take_next(struct hr_mem_member *member, enum hr_rece
     uint32_t n_sources = member->n_channels + 1;
     for (uint32_t i = 0; i < n_sources; i++) {
         uint32_t source = (member->next_source + i) % n_sources;
-        if (!is_wanted(source, from))
+        if (!is_wanted(member, source, from))
             continue;
         struct hr_mem_block *block = hr_mem_take(source_queue(member, source), now);
         if (block) {
@@ -78,7 +81,7 @@ int hr_mem_receive(struct hr_mem_member *member, enum hr_receive_from from, hr_t
 bool hr_mem_has_any(struct hr_mem_member *member, enum hr_receive_from from, hr_time now)
 {
     for (uint32_t source = 0; source <= member->n_channels; source++)
-        if (is_wanted(source, from) && hr_mem_queue_peek(source_queue(member, source), now))
+        if (is_wanted(member, source, from) && hr_mem_queue_peek(source_queue(member, source), now))
             return true;
     return false;
 }
@@ -91,7 +94,7 @@ hr_time hr_mem_next_due(const struct hr_mem_member *member)
         due = inbox_due;
     for (uint32_t i = 0; i < member->n_channels; i++) {
         hr_time channel_due = hr_mem_queue_next_due(&member->channels[i]->queue);
-        if (channel_due < due)
+        if (channel_due < due && !member->channels[i]->paused_at)
             due = channel_due;
     }
     return due;

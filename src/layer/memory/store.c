@@ -228,6 +228,16 @@ int hr_mem_set_policies(struct hr_mem_store *store, const struct hr_channel_poli
     return 0;
 }
 
+void hr_mem_pause(struct hr_mem_store *store, struct hr_mem_channel *channel, bool is_paused,
+                  hr_time now)
+{
+    if (is_paused == (channel->paused_at != 0))
+        return;
+    channel->paused_at = is_paused ? now : 0;
+    if (!is_paused)
+        hr_mem_ring_listeners(store, channel);
+}
+
 static void flush_queue(struct hr_mem_queue *queue)
 {
     struct hr_mem_block *block;
@@ -286,6 +296,9 @@ void hr_mem_channel_stats(const struct hr_mem_store *store, const struct hr_mem_
     out->bytes = channel->queue.bytes;
     out->max_messages = channel->policy.max_messages;
     out->max_bytes = channel->policy.max_bytes;
+    out->expiry = channel->policy.expiry;
+    out->paused_at = channel->paused_at;
+    out->is_dead_letter = channel->policy.is_dead_letter;
     out->n_listeners = count_listeners(store, channel);
     out->n_sent = channel->n_sent;
     out->n_received = channel->n_received;

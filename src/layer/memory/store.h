@@ -40,6 +40,8 @@ struct hr_mem_channel {
     uint32_t index;
     struct hr_mem_queue queue;
     struct hr_policy policy;
+    hr_time paused_at;  /* 0: it is not */
+    uint32_t n_letters; /* numbers given to dead letters */
     uint64_t n_sent, n_received, n_full;
     uint64_t n_dropped[HR_N_REASONS];
     struct hr_str name; /* points into text */
@@ -68,8 +70,10 @@ struct hr_mem_block {
     struct hr_addr reply;
     struct hr_str group; /* points behind the message */
     uint32_t seq, attempts;
-    size_t len; /* bytes of the message */
-    size_t cap; /* bytes of data[], which is what memory is charged with */
+    struct hr_mem_channel *failed_in; /* dead letters: where they come from, and ... */
+    uint32_t letter;                  /* ... their number; else NULL and 0 */
+    size_t len;                       /* bytes of the message */
+    size_t cap;                       /* bytes of data[], which is what memory is charged with */
     uint8_t data[];
 };
 
@@ -188,6 +192,10 @@ void hr_mem_flush(struct hr_mem_store *store, struct hr_mem_channel *channel);
 void hr_mem_channel_stats(const struct hr_mem_store *store, const struct hr_mem_channel *channel,
                           hr_time now, struct hr_channel_stats *out);
 
+/* Ends a pause too: wakes who listens. */
+void hr_mem_pause(struct hr_mem_store *store, struct hr_mem_channel *channel, bool is_paused,
+                  hr_time now);
+
 /* ---- record.c: the board */
 HR_MUST_CHECK int hr_mem_record_put(struct hr_mem_store *store, struct hr_str key, const void *data,
                                     size_t len);
@@ -217,6 +225,9 @@ void hr_mem_listen_new(struct hr_mem_store *store, struct hr_mem_channel *channe
 
 /* Wakes `member` if it sleeps for one of `from`. */
 void hr_mem_ring(struct hr_mem_member *member, enum hr_receive_from from);
+/* Wakes everybody who sleeps for the channel: one of them may be content with
+ * another message when it wakes, and nobody would tell the next. */
+void hr_mem_ring_listeners(const struct hr_mem_store *store, const struct hr_mem_channel *channel);
 /* Awake: silences the fd. */
 void hr_mem_silence(struct hr_mem_member *member);
 /* After a fork: a bell that the parent does not hear, under the same number. */
@@ -233,6 +244,8 @@ void hr_mem_block_ref(struct hr_mem_block *block);
 void hr_mem_block_unref(struct hr_mem_block *block);
 /* Its lease is over for good: tickets and leases that name it end. */
 void hr_mem_block_end_lease(struct hr_mem_block *block);
+/* Makes it one that has a lease, if it is none; false when out of memory. */
+bool hr_mem_block_lease(struct hr_mem_block *block);
 /* The block a ticket or lease names, or NULL. */
 struct hr_mem_block *hr_mem_block_of(const struct hr_mem_store *store, uint64_t word);
 uint64_t hr_mem_block_word(const struct hr_mem_block *block);
@@ -254,10 +267,17 @@ struct hr_mem_block *hr_mem_take(struct hr_mem_queue *queue, hr_time now);
 void hr_mem_hold(struct hr_mem_member *member, struct hr_mem_block *block, hr_time now);
 /* The holder is done with it; the caller has its reference. */
 void hr_mem_unhold(struct hr_mem_block *block);
-/* A held block comes back: to its reply address, its channel or the dead letters. */
-void hr_mem_give_back(struct hr_mem_block *block, enum hr_reason reason, hr_time now);
+/* A held block comes back: to its reply address, to its channel (not before `due`) or to the dead
+ * letters. */
+void hr_mem_give_back(struct hr_mem_block *block, enum hr_reason reason, hr_time now, hr_time due);
 /* Gives back every lease whose time is over. */
 void hr_mem_end_leases(struct hr_mem_store *store, hr_time now);
+
+/* ---- letter.c: what waits, one by one */
+bool hr_mem_letter_next(const struct hr_mem_channel *channel, uint64_t *cursor,
+                        struct hr_letter *letter);
+void hr_mem_letters_decide(struct hr_mem_channel *channel, hr_letter_fn decide, void *arg,
+                           hr_time now, struct hr_letter_fates *out);
 
 /* ---- send.c */
 HR_MUST_CHECK int hr_mem_draft(struct hr_mem_store *store, struct hr_str channel, size_t size,

@@ -69,13 +69,8 @@ void hr_mem_put_channel(struct hr_mem_channel *channel, struct hr_mem_block *blo
     block->channel = block->counted = channel;
     channel->n_sent++;
     hr_mem_queue_push(&channel->queue, block, now);
-    /* Everybody who sleeps for it: one of them may be content with another
-     * message when it wakes, and nobody would tell the next. */
-    hr_list_foreach (node, &block->store->all) {
-        struct hr_mem_member *member = hr_container_of(node, struct hr_mem_member, node);
-        if (member->asleep_for && hr_mem_is_listening(member, channel))
-            hr_mem_ring(member, HR_RECEIVE_CHANNELS);
-    }
+    if (!channel->paused_at)
+        hr_mem_ring_listeners(block->store, channel);
 }
 
 void hr_mem_put_inbox(struct hr_mem_member *member, struct hr_mem_block *block, hr_time now)
@@ -158,7 +153,7 @@ static void return_to_sender(struct hr_mem_block *block, enum hr_reason reason, 
 }
 
 /* Tried too often. Full dead letters count it as refused there. */
-static void bury(struct hr_mem_block *block, hr_time now)
+static void bury(struct hr_mem_block *block, enum hr_reason reason, hr_time now)
 {
     struct hr_mem_channel *from = block->channel, *dead = NULL;
     from->n_sent++;
@@ -173,10 +168,13 @@ static void bury(struct hr_mem_block *block, hr_time now)
         hr_mem_block_end_lease(block);
     block->due = 0;
     block->expires_at = hr_time_add(now, dead->policy.expiry);
+    block->reason = reason;
+    block->failed_in = from;
+    block->letter = ++dead->n_letters;
     hr_mem_put_channel(dead, block, now);
 }
 
-void hr_mem_give_back(struct hr_mem_block *block, enum hr_reason reason, hr_time now)
+void hr_mem_give_back(struct hr_mem_block *block, enum hr_reason reason, hr_time now, hr_time due)
 {
     hr_mem_unhold(block);
     bool has_reply = hr_addr_is_set(&block->reply);
@@ -186,8 +184,9 @@ void hr_mem_give_back(struct hr_mem_block *block, enum hr_reason reason, hr_time
         block->counted->n_sent++;
         hr_mem_drop(block, has_reply ? HR_REASON_STALE : reason);
     } else if (++block->attempts >= block->channel->policy.attempts) {
-        bury(block, now);
+        bury(block, reason, now);
     } else {
+        block->due = due;
         hr_mem_put_channel(block->channel, block, now);
     }
 }
@@ -202,7 +201,7 @@ void hr_mem_end_leases(struct hr_mem_store *store, hr_time now)
         hr_list_foreach (node, &member->held) {
             struct hr_mem_block *block = hr_container_of(node, struct hr_mem_block, node);
             if (block->lease_end <= now)
-                hr_mem_give_back(block, HR_REASON_TIMEOUT, now);
+                hr_mem_give_back(block, HR_REASON_TIMEOUT, now, now);
             else if (block->lease_end < store->next_lease_end)
                 store->next_lease_end = block->lease_end;
         }

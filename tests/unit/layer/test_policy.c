@@ -146,11 +146,23 @@ static struct hr_channel_policy some_row(uint64_t *seed)
         .delivery = test_below(seed, 2) ? HR_AT_LEAST_ONCE : HR_AT_MOST_ONCE,
         .lease = (hr_time)test_below(seed, 100) * HR_SECOND,
         .attempts = test_below(seed, 10),
+        .backoff = (hr_time)test_below(seed, 100) * HR_SECOND,
     };
     hr_str_copy(row.pattern, sizeof row.pattern, hr_str_of(patterns[test_below(seed, 4)]));
     if (test_below(seed, 2))
         hr_str_copy(row.dead_letter, sizeof row.dead_letter, HR_LIT("dead.bigdata"));
     return row;
+}
+
+static void a_back_off_doubles_up_to_an_hour(void **state)
+{
+    (void)state;
+    assert_int_equal(hr_policy_backoff(0, 5), 0);
+    assert_int_equal(hr_policy_backoff(HR_SECOND, 1), HR_SECOND);
+    assert_int_equal(hr_policy_backoff(HR_SECOND, 2), 2 * HR_SECOND);
+    assert_int_equal(hr_policy_backoff(HR_SECOND, 5), 16 * HR_SECOND);
+    assert_int_equal(hr_policy_backoff(HR_SECOND, 255), 3600 * HR_SECOND);
+    assert_int_equal(hr_policy_backoff(HR_NEVER, 1), 3600 * HR_SECOND);
 }
 
 static void rows_come_back_from_a_record(void **state)
@@ -174,6 +186,7 @@ static void rows_come_back_from_a_record(void **state)
             assert_int_equal(back[i].delivery, rows[i].delivery);
             assert_int_equal(back[i].lease, rows[i].lease);
             assert_int_equal(back[i].attempts, rows[i].attempts);
+            assert_int_equal(back[i].backoff, rows[i].backoff);
             assert_string_equal(back[i].dead_letter, rows[i].dead_letter);
         }
     }
@@ -242,10 +255,10 @@ static size_t make_record(uint8_t *record, uint32_t n, uint32_t n_columns)
     for (uint32_t i = 0; i < n; i++) {
         hr_pack_list(&pack, n_columns);
         hr_pack_cstr(&pack, "*");
-        for (uint32_t k = 1; k < 7; k++)
+        for (uint32_t k = 1; k < 8; k++)
             hr_pack_int(&pack, 0);
         hr_pack_cstr(&pack, "");
-        for (uint32_t k = 8; k < n_columns; k++)
+        for (uint32_t k = 9; k < n_columns; k++)
             hr_pack_int(&pack, 0);
     }
     assert_int_equal(hr_pack_done(&pack), 0);
@@ -257,12 +270,12 @@ static void a_record_of_another_shape_is_malformed(void **state)
     (void)state;
     struct hr_channel_policy back[HR_POLICY_MAX_ROWS];
     uint8_t record[HR_RECORD_MAX];
-    size_t n = 0, len = make_record(record, HR_POLICY_MAX_ROWS, 8);
+    size_t n = 0, len = make_record(record, HR_POLICY_MAX_ROWS, 9);
     assert_int_equal(hr_policy_decode(record, len, back, &n), 0);
     assert_int_equal(n, HR_POLICY_MAX_ROWS);
-    len = make_record(record, HR_POLICY_MAX_ROWS + 1, 8);
+    len = make_record(record, HR_POLICY_MAX_ROWS + 1, 9);
     assert_int_equal(hr_policy_decode(record, len, back, &n), HR_POLICY_MALFORMED);
-    len = make_record(record, 1, 9);
+    len = make_record(record, 1, 10);
     assert_int_equal(hr_policy_decode(record, len, back, &n), HR_POLICY_MALFORMED);
 }
 
@@ -275,6 +288,7 @@ int test_policy(void)
         cmocka_unit_test(the_first_row_that_matches_is_the_only_one),
         cmocka_unit_test(the_name_of_dead_letters_is_cut_to_a_name),
         cmocka_unit_test(rows_that_make_no_sense_are_not_ok),
+        cmocka_unit_test(a_back_off_doubles_up_to_an_hour),
         cmocka_unit_test(rows_come_back_from_a_record),
         cmocka_unit_test(a_record_holds_forty_ordinary_rows_and_refuses_too_many),
         cmocka_unit_test(a_record_of_another_shape_is_malformed),
