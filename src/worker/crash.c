@@ -210,7 +210,8 @@ static uintptr_t frames_app(const struct crash_frames *frames, uintptr_t pc)
 static void crash_write(int number, uintptr_t place)
 {
     struct crash_line line = {0};
-    line_add_text(&line, "crash signal=");
+    /* A line feed first: what the application wrote last may be half a line. */
+    line_add_text(&line, "\ncrash signal=");
     line_add_text(&line, signal_name(number));
     struct hr_worker *worker = hr_in_hand ? hr_in_hand->worker : crash_worker;
     if (worker) {

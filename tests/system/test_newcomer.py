@@ -67,6 +67,14 @@ def test_a_file_that_is_no_library(tmp_path):
     assert "./app.so cannot be loaded" in said
 
 
+@pytest.mark.parametrize("app, wrote", [("refusing", "the database is not there"), ("crashing", "the ledger is torn")])
+def test_an_application_that_fails_at_boot_is_quoted(tmp_path, app, wrote):
+    code, said = run_site(tmp_path, "-w", 1, BUILD / "tests" / "system" / f"{app}.so")
+    assert code == 3
+    assert "web.1 did not start: " in said
+    assert f"\n  It wrote:\n    {wrote}\n" in said
+
+
 @pytest.mark.parametrize("app", ["mysite.asgi:application", "mysite.settings"])
 def test_a_python_application_is_recognised(tmp_path, app):
     code, said = run_site(tmp_path, app)
