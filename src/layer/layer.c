@@ -58,9 +58,9 @@ static const struct hr_layer_impl *impl_of(const struct hr_layer *layer)
 /* The handle with its identity up to date: a forked child is a member of its own. */
 static const struct hr_layer *touched(const struct hr_layer *layer)
 {
-    const struct hr_layer_impl *impl = impl_of(layer);
-    if (impl->touch)
-        impl->touch(hr_layer_mutable(layer));
+    hr_assert(layer && layer->magic == HR_LAYER_MAGIC);
+    if (layer->fork_mark && atomic_load_explicit(layer->fork_mark, memory_order_relaxed) == 0)
+        layer->impl->touch(hr_layer_mutable(layer));
     return layer;
 }
 
@@ -109,22 +109,35 @@ static int draft_begin(struct hr_layer *layer, size_t size, const struct hr_send
         *draft->options.ticket = (struct hr_ticket){0};
     if (!has_slot(layer))
         return hr_raise(HR_ERR_STATE);
-    return size > touched(layer)->max_message ? HR_LAYER_TOO_BIG : 0;
+    return size > layer->max_message ? HR_LAYER_TOO_BIG : 0;
+}
+
+/* A channel that the layer does not know: a new name, or an address. */
+static int draft_unknown(struct hr_layer *layer, struct hr_str channel, size_t size,
+                         struct hr_draft *out)
+{
+    struct hr_addr to;
+    if (!hr_channel_name_ok(channel))
+        return hr_raise(HR_ERR_NAME);
+    if (memchr(channel.ptr, '!', channel.len)) {
+        if (!hr_addr_parse(channel, &to))
+            return hr_raise(HR_ERR_NAME);
+        return hr_trace(layer->impl->draft_to(layer, &to, size, out));
+    }
+    int r = layer->impl->add_channel(layer, channel);
+    return r ? hr_trace(r) : hr_trace(layer->impl->draft(layer, channel, size, out));
 }
 
 int hr_layer_draft(struct hr_layer *layer, struct hr_str channel, size_t size,
                    const struct hr_send_options *options, struct hr_draft *out)
 {
-    if (!hr_channel_name_ok(channel))
-        return hr_raise(HR_ERR_NAME);
-    if (memchr(channel.ptr, '!', channel.len)) {
-        struct hr_addr to;
-        if (!hr_addr_parse(channel, &to))
-            return hr_raise(HR_ERR_NAME);
-        return hr_layer_draft_to(layer, &to, size, options, out);
-    }
     int r = draft_begin(layer, size, options, out);
-    return r ? r : hr_trace(layer->impl->draft(layer, channel, size, out));
+    if (r)
+        return r;
+    if (channel.len > HR_NAME_MAX)
+        return hr_raise(HR_ERR_NAME);
+    r = layer->impl->draft(layer, channel, size, out);
+    return r == HR_LAYER_UNKNOWN ? draft_unknown(layer, channel, size, out) : hr_trace(r);
 }
 
 int hr_layer_draft_to(struct hr_layer *layer, const struct hr_addr *to, size_t size,
@@ -206,7 +219,6 @@ int hr_layer_receive(struct hr_layer *layer, enum hr_receive_from from, struct h
 {
     if (!has_slot(layer))
         return hr_raise(HR_ERR_STATE);
-    *out = (struct hr_delivery){0};
     return hr_trace(layer->impl->receive(layer, from, out));
 }
 

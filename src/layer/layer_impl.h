@@ -29,6 +29,8 @@
 #ifndef HR_LAYER_LAYER_IMPL_H
 #define HR_LAYER_LAYER_IMPL_H
 
+#include <stdatomic.h>
+
 #include <headrace/layer.h>
 
 #include "base/assert.h"
@@ -39,6 +41,8 @@
 
 #define HR_INBOX_CHANNEL "reply"
 
+enum { HR_LAYER_UNKNOWN = 100 }; /* beside enum hr_layer_outcome; never seen outside */
+
 enum { HR_LABEL_MAX = 31 }; /* bytes in a member's label, without NUL */
 
 struct hr_layer_impl {
@@ -47,14 +51,19 @@ struct hr_layer_impl {
     /* ---- the handle. `where` is what follows the colon in the URL. */
     int (*open)(struct hr_str where, const struct hr_layer_options *options, struct hr_layer **out);
     void (*close)(struct hr_layer *layer); /* and frees it */
-    /* Before the identity in struct hr_layer is read: re-attaches after a
-     * fork. NULL when nothing can have changed it. */
+    /* After a fork, seen by `fork_mark`, before the identity in struct
+     * hr_layer is read: re-attaches. */
     void (*touch)(struct hr_layer *layer);
 
     /* ---- sending. The draft comes with layer and options set, nothing
      * else; draft() prepares `pack` and keeps what it needs in `priv`.
      * draft_send() is called only when all that was written fitted. FULL is
-     * returned through hr_layer_refuse(). */
+     * returned through hr_layer_refuse().
+     *
+     * draft() is called before `channel` has been checked. What it does not
+     * know it leaves with HR_LAYER_UNKNOWN; a good name then comes to
+     * add_channel(), which registers it, and to draft() once more. */
+    int (*add_channel)(struct hr_layer *layer, struct hr_str channel);
     int (*draft)(struct hr_layer *layer, struct hr_str channel, size_t size,
                  struct hr_draft *draft);
     int (*draft_to)(struct hr_layer *layer, const struct hr_addr *to, size_t size,
@@ -135,6 +144,8 @@ struct hr_layer {
     uint64_t id;
     uint32_t slot, slot_gen; /* ours */
     size_t max_message;      /* bytes */
+    _Atomic uint32_t
+        *fork_mark; /* reads 0 in a forked child until touch(); NULL: forks do not matter */
 };
 
 /* `const` in a public call says that it changes nothing of what the contract

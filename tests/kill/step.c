@@ -349,7 +349,7 @@ static void checker_init(struct ipc_layer *c, void *image, size_t bytes)
     sources[0].number = CHECKER_SLOT;
     c->n_sources = 1;
     static _Atomic uint32_t mark = 1;
-    c->fork_mark = &mark;
+    c->layer.fork_mark = &mark;
     struct ipc_slot *slot = &c->arena.slots[CHECKER_SLOT];
     atomic_store(&slot->state, IPC_SLOT_LIVE);
     atomic_store(&slot->gen, 1);
@@ -460,11 +460,8 @@ static uint32_t check_server_inbox(struct ipc_layer *c)
     if (!ipc_ring_of(&c->arena, 0, &inbox))
         violation("the server's inbox is gone", 0);
     while (ipc_queue_take(&c->arena, &inbox, CHECKER_SLOT, 0, &taken) == 0) {
-        struct ipc_word w = taken.word;
         n_returned += ipc_block_at(&c->arena, taken.block)->kind == IPC_LEASE_LOST;
-        w.owner = CHECKER_SLOT + 1;
-        w.flags = 0;
-        ipc_word_store(&c->arena, taken.block, w);
+        ipc_word_store_raw(&c->arena, taken.block, ipc_word_label(taken.word, 0, CHECKER_SLOT + 1));
         ipc_queue_release(&inbox, taken.position);
         ipc_block_free(&c->arena, &c->finder, taken.block);
     }

@@ -48,10 +48,16 @@ static uint32_t layout_shape(void)
 {
     const uint16_t order = 1;
     uint32_t sum = *(const uint8_t *)&order;
-    const size_t sizes[] = {
-        sizeof(struct ipc_header),         sizeof(struct ipc_slot),    sizeof(struct ipc_queue),
-        sizeof(struct ipc_name),           sizeof(struct ipc_record),  sizeof(struct ipc_block),
-        sizeof(struct ipc_interest_count), sizeof(struct hr_geometry), HR_N_REASONS};
+    const size_t sizes[] = {sizeof(struct ipc_header),
+                            sizeof(struct ipc_slot),
+                            sizeof(struct ipc_queue),
+                            sizeof(struct ipc_name),
+                            sizeof(struct ipc_record),
+                            sizeof(struct ipc_block),
+                            sizeof(struct ipc_interest_count),
+                            sizeof(struct hr_geometry),
+                            HR_N_REASONS,
+                            IPC_NAME_HASH};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         sum = sum * 31 + (uint32_t)sizes[i];
     return sum;
@@ -70,12 +76,6 @@ static bool row_ok(const struct hr_geometry_row *row)
 static uint32_t channel_ring_entries(const struct hr_geometry *g)
 {
     return g->n_channels * 3 * IPC_MIN_RING;
-}
-
-/* Rings of inboxes are at least IPC_MIN_RING long, whatever their capacity. */
-static uint32_t inbox_ring(const struct hr_geometry_row *row)
-{
-    return row->inbox < IPC_MIN_RING ? IPC_MIN_RING : row->inbox;
 }
 
 /* Cuts the blocks' memory, `room` bytes at `at`, into classes. */
@@ -116,10 +116,15 @@ static uint64_t plan_tables(struct ipc_arena *a)
     a->n_slots = 0;
     for (int role = 0; role < 3; role++) {
         const struct hr_geometry_row *row = &g->role[role];
+        a->role_slot[role] = a->n_slots;
+        a->role_tables[role] = (struct ipc_slot_tables){.role = (enum hr_role)role,
+                                                        .ring = (uint32_t)ring,
+                                                        .connections = (uint32_t)connections,
+                                                        .interests = (uint32_t)interests};
         a->n_slots += row->n_slots;
         connections += (uint64_t)row->n_slots * row->connections;
         interests += (uint64_t)row->n_slots * row->interests;
-        ring += (uint64_t)row->n_slots * inbox_ring(row);
+        ring += (uint64_t)row->n_slots * ipc_inbox_ring(row);
         counters += (uint64_t)row->n_slots *
                     (role == HR_ROLE_SERVER ? HR_COUNTERS_SERVER : HR_COUNTERS_OTHER);
     }
@@ -200,23 +205,6 @@ static int fail_geometry(const struct hr_geometry *g)
                          "whole pages",
                          IPC_MAX_SLOTS, IPC_MAX_CHANNELS, (int)(IPC_MAX_BYTES >> 30));
     return hr_raise(HR_ERR_INVALID);
-}
-
-struct ipc_slot_tables ipc_slot_tables(const struct ipc_arena *a, uint32_t slot)
-{
-    struct ipc_slot_tables t = {0};
-    for (int role = 0; role < 3; role++) {
-        const struct hr_geometry_row *row = &a->geometry.role[role];
-        uint32_t n = slot < row->n_slots ? slot : row->n_slots;
-        t.role = (enum hr_role)role;
-        t.ring += n * inbox_ring(row);
-        t.connections += n * row->connections;
-        t.interests += n * row->interests;
-        if (slot < row->n_slots)
-            break;
-        slot -= row->n_slots;
-    }
-    return t;
 }
 
 /* ---- creating */
@@ -337,12 +325,6 @@ void ipc_poison(struct ipc_arena *a, enum ipc_poison why)
 {
     uint32_t healthy = 0;
     atomic_compare_exchange_strong(&a->header->poisoned, &healthy, (uint32_t)why);
-}
-
-bool ipc_is_poisoned(const struct ipc_arena *a)
-{
-    /* relaxed: only ever goes from 0 to a reason, and is looked at again. */
-    return atomic_load_explicit(&a->header->poisoned, memory_order_relaxed) != 0;
 }
 
 const char *ipc_poison_text(uint32_t why)

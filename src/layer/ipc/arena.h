@@ -48,6 +48,10 @@ struct ipc_arena {
     _Atomic uint64_t *connections, *interests, *ring, *words;
     struct ipc_interest_count *interest_counts;
     struct ipc_class classes[IPC_N_CLASSES];
+
+    /* Of each role: its first slot, and where that slot's tables begin. */
+    uint32_t role_slot[3];
+    struct ipc_slot_tables role_tables[3];
 };
 
 /* Bytes of the whole message that a block of `class` carries. */
@@ -76,7 +80,24 @@ HR_MUST_CHECK int ipc_arena_open(struct ipc_arena *arena, int fd, bool read_only
 HR_MUST_CHECK int ipc_arena_adopt(struct ipc_arena *arena, void *base, size_t bytes);
 void ipc_arena_close(struct ipc_arena *arena);
 
-struct ipc_slot_tables ipc_slot_tables(const struct ipc_arena *arena, uint32_t slot);
+/* Rings of inboxes are at least IPC_MIN_RING long, whatever their capacity. */
+static inline uint32_t ipc_inbox_ring(const struct hr_geometry_row *row)
+{
+    return row->inbox < IPC_MIN_RING ? IPC_MIN_RING : row->inbox;
+}
+
+/* Of `slot`; n_slots gives the ends of all tables. */
+static inline struct ipc_slot_tables ipc_slot_tables(const struct ipc_arena *arena, uint32_t slot)
+{
+    int role = slot < arena->role_slot[1] ? 0 : slot < arena->role_slot[2] ? 1 : 2;
+    const struct ipc_slot_tables *first = &arena->role_tables[role];
+    const struct hr_geometry_row *row = &arena->geometry.role[role];
+    uint32_t n = slot - arena->role_slot[role];
+    return (struct ipc_slot_tables){.role = (enum hr_role)role,
+                                    .ring = first->ring + n * ipc_inbox_ring(row),
+                                    .connections = first->connections + n * row->connections,
+                                    .interests = first->interests + n * row->interests};
+}
 
 enum ipc_poison {
     IPC_POISON_ENTRY = 1, /* a ring holds an entry that no step of ours can leave */
@@ -86,7 +107,10 @@ enum ipc_poison {
 };
 /* Ends the arena for everybody: all calls return HR_ERR_CORRUPT from now on. */
 void ipc_poison(struct ipc_arena *arena, enum ipc_poison why);
-bool ipc_is_poisoned(const struct ipc_arena *arena);
+static inline bool ipc_is_poisoned(const struct ipc_arena *arena)
+{
+    return atomic_load_explicit(&arena->header->poisoned, memory_order_relaxed) != 0;
+}
 const char *ipc_poison_text(uint32_t why);
 
 #endif /* HR_LAYER_IPC_ARENA_H */

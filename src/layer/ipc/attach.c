@@ -262,7 +262,7 @@ static int prepare_slot(struct ipc_layer *l)
     l->tables = ipc_slot_tables(&l->arena, l->layer.slot);
     l->free_connections = hr_alloc(row->connections * sizeof *l->free_connections);
     l->idle_interests = hr_calloc(row->interests, sizeof *l->idle_interests);
-    l->sources = hr_alloc(sizeof *l->sources);
+    l->sources = hr_calloc(1, sizeof *l->sources);
     l->n_delayed = hr_calloc(l->arena.n_queues, sizeof *l->n_delayed);
     if (!l->free_connections || !l->idle_interests || !l->sources || !l->n_delayed)
         return hr_raise(HR_ERR_NOMEM);
@@ -353,8 +353,8 @@ static void free_handle(struct ipc_layer *l)
 {
     release_process_part(l);
     ipc_arena_close(&l->arena);
-    if (l->fork_mark)
-        munmap((void *)(uintptr_t)l->fork_mark, 4096);
+    if (l->layer.fork_mark)
+        munmap((void *)(uintptr_t)l->layer.fork_mark, 4096);
     hr_free(l->buffer);
     hr_free(l->directory);
     l->layer.magic = 0;
@@ -367,10 +367,10 @@ static int mark_process(struct ipc_layer *l)
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
         return hr_raise(HR_ERR_SYS);
-    l->fork_mark = page;
+    l->layer.fork_mark = page;
     if (madvise(page, 4096, MADV_WIPEONFORK) < 0)
         return hr_raise(HR_ERR_SYS);
-    atomic_store_explicit(l->fork_mark, 1, memory_order_relaxed);
+    atomic_store_explicit(l->layer.fork_mark, 1, memory_order_relaxed);
     return 0;
 }
 
@@ -414,7 +414,7 @@ int ipc_open(struct hr_str where, const struct hr_layer_options *options, struct
 
 static bool is_forked(const struct ipc_layer *l)
 {
-    return atomic_load_explicit(l->fork_mark, memory_order_relaxed) == 0;
+    return atomic_load_explicit(l->layer.fork_mark, memory_order_relaxed) == 0;
 }
 
 void ipc_close(struct hr_layer *layer)
@@ -449,7 +449,7 @@ void ipc_touch(struct hr_layer *layer)
     struct hr_layer_options options = {.role = layer->role, .label = l->label};
     struct ipc_arena parents = l->arena;
     struct ipc_lock *parents_lock = l->lock;
-    atomic_store_explicit(l->fork_mark, 1, memory_order_relaxed);
+    atomic_store_explicit(l->layer.fork_mark, 1, memory_order_relaxed);
     l->lock = NULL; /* not ours to give back */
     l->arena = (struct ipc_arena){0};
     release_process_part(l);

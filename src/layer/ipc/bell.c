@@ -161,7 +161,7 @@ static bool ring_word(struct ipc_layer *l, const struct ipc_queue *q, uint32_t w
     return false;
 }
 
-void ipc_ring(struct ipc_layer *l, uint32_t queue)
+void ipc_ring_sleeper(struct ipc_layer *l, uint32_t queue)
 {
     if (queue < l->arena.n_slots) {
         ipc_ring_slot(l, queue);

@@ -12,11 +12,14 @@
 
 /* ---- finding */
 
-static bool try_take(struct ipc_arena *a, uint32_t number, uint32_t slot)
+static inline bool try_take(struct ipc_arena *a, uint32_t number, uint32_t slot)
 {
-    struct ipc_word w = ipc_word_load(a, number);
-    return w.owner == IPC_FREE &&
-           ipc_word_cas(a, number, w, (struct ipc_word){.gen = w.gen + 1, .owner = slot + 1});
+    uint64_t w = ipc_word_raw(a, number);
+    uint64_t ours = ((w >> 32) + 1) << 32 | (slot + 1);
+    /* acq_rel: sees what the last holder wrote, publishes what we wrote. */
+    return ipc_word_owner(w) == IPC_FREE &&
+           atomic_compare_exchange_strong_explicit(&a->words[number], &w, ours,
+                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
 static uint32_t take_recent(struct ipc_arena *a, struct ipc_finder *finder, int c, uint32_t slot)

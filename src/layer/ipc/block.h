@@ -53,15 +53,23 @@ static inline uint32_t ipc_block_payload(const struct ipc_arena *arena, uint32_t
     return ipc_class_payload(ipc_class_of(arena, number));
 }
 
-static inline struct ipc_word ipc_word_load(const struct ipc_arena *arena, uint32_t number)
+static inline uint64_t ipc_word_raw(const struct ipc_arena *arena, uint32_t number)
 {
     /* acquire: pairs with the release of whoever labelled the block, so that its header is seen. */
-    return ipc_word_unpack(atomic_load_explicit(&arena->words[number], memory_order_acquire));
+    return atomic_load_explicit(&arena->words[number], memory_order_acquire);
+}
+static inline struct ipc_word ipc_word_load(const struct ipc_arena *arena, uint32_t number)
+{
+    return ipc_word_unpack(ipc_word_raw(arena, number));
+}
+static inline void ipc_word_store_raw(const struct ipc_arena *arena, uint32_t number, uint64_t w)
+{
+    /* release: pairs with the acquire in ipc_word_raw(). */
+    atomic_store_explicit(&arena->words[number], w, memory_order_release);
 }
 static inline void ipc_word_store(const struct ipc_arena *arena, uint32_t number, struct ipc_word w)
 {
-    /* release: pairs with the acquire in ipc_word_load(). */
-    atomic_store_explicit(&arena->words[number], ipc_word_pack(w), memory_order_release);
+    ipc_word_store_raw(arena, number, ipc_word_pack(w));
 }
 static inline bool ipc_word_cas(const struct ipc_arena *arena, uint32_t number,
                                 struct ipc_word from, struct ipc_word to)

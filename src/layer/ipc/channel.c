@@ -19,13 +19,35 @@
 #include "base/str.h"
 #include "layer/ipc/handle.h"
 
-/* FNV-1a: names come from the application, and the table is bounded. */
+/* Eight bytes at a time; the last ones may be read twice. Not keyed: names
+ * come from the application, and the table is bounded. Every process must
+ * find the same: IPC_NAME_HASH is part of the layout's shape. */
+static uint64_t mix(uint64_t h, uint64_t bytes)
+{
+    h = (h ^ bytes) * UINT64_C(0x9E3779B97F4A7C15);
+    return h ^ h >> 32;
+}
+
+static uint64_t load64(const char *from)
+{
+    uint64_t bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    return bytes;
+}
+
 static uint32_t hash_name(struct hr_str name)
 {
-    uint32_t h = 2166136261;
-    for (size_t i = 0; i < name.len; i++)
-        h = (h ^ (uint8_t)name.ptr[i]) * 16777619;
-    return h;
+    uint64_t h = name.len, last = 0;
+    const char *at = name.ptr;
+    size_t left = name.len;
+    for (; left > 8; at += 8, left -= 8)
+        h = mix(h, load64(at));
+    if (name.len >= 8)
+        last = load64(name.ptr + name.len - 8);
+    else
+        for (size_t i = 0; i < left; i++)
+            last = last << 8 | (uint8_t)at[i];
+    return (uint32_t)mix(h, last);
 }
 
 /* The directory's cell of `name`, or the free one where it belongs; NULL when it is full. */

@@ -46,7 +46,7 @@ static void check_entry(const struct ipc_arena *a, uint32_t queue, const struct 
             note(out, "queue %u: block %u does not exist", queue, e.block);
         else if (queued[e.block]++)
             note(out, "block %u is queued twice", e.block);
-        else if (ipc_word_tag(ipc_word_load(a, e.block)) != e.gen)
+        else if (ipc_word_tag(ipc_word_raw(a, e.block)) != e.gen)
             note(out, "queue %u: block %u is another message by now", queue, e.block);
     } else if (!(e.state == IPC_EMPTY && e.cycle == ((cycle + 1) & 0xFFFFFF) && position <= head)) {
         note(out, "queue %u: entry at %llu reads %u in cycle %u", queue,

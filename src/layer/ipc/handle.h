@@ -37,6 +37,8 @@ struct ipc_listen {
 struct ipc_source {
     uint32_t number;
     struct ipc_ring ring;
+    uint32_t name_len; /* of the channel; 0 for our inbox */
+    char name[HR_NAME_MAX + 1];
 };
 
 struct ipc_layer {
@@ -48,7 +50,6 @@ struct ipc_layer {
     struct ipc_arena arena;
     char label[HR_LABEL_MAX + 1];
     struct ipc_slot_tables tables; /* where our slot's tables begin */
-    _Atomic uint32_t *fork_mark;   /* a page that a fork wipes: 0 in the child */
     struct ipc_finder finder;
 
     /* bell.c */
@@ -132,6 +133,7 @@ void ipc_count_drop(const struct ipc_arena *arena, uint32_t queue, enum hr_reaso
                     bool was_queued);
 
 /* ---- send.c */
+HR_MUST_CHECK int ipc_add_channel(struct hr_layer *layer, struct hr_str channel);
 HR_MUST_CHECK int ipc_draft(struct hr_layer *layer, struct hr_str channel, size_t size,
                             struct hr_draft *draft);
 HR_MUST_CHECK int ipc_draft_to(struct hr_layer *layer, const struct hr_addr *to, size_t size,
@@ -173,8 +175,32 @@ HR_MUST_CHECK int ipc_nack(struct hr_layer *layer, const struct hr_lease *lease,
 /* ---- bell.c */
 HR_MUST_CHECK int ipc_bell_open(struct ipc_layer *l);
 void ipc_bell_close(struct ipc_layer *l);
+/* Does anyone sleep who would take from the queue? All loads are seq_cst:
+ * after our entry; they pair with ready_to_sleep(). */
+static inline bool ipc_has_sleeper(const struct ipc_arena *a, uint32_t queue)
+{
+    if (queue < a->n_slots)
+        return atomic_load(&a->slots[queue].bell) != IPC_AWAKE;
+    const struct ipc_queue *q = &a->queues[queue];
+    uint32_t words = atomic_load(&q->waiter_words) & 0xFFFF;
+    for (; words; words &= words - 1) {
+        uint32_t word = (uint32_t)__builtin_ctz(words);
+        uint64_t bits = atomic_load(&q->waiters[word]);
+        for (; bits; bits &= bits - 1) {
+            uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
+            if (slot < a->n_slots && atomic_load(&a->slots[slot].bell) != IPC_AWAKE)
+                return true;
+        }
+    }
+    return false;
+}
 /* Wakes one sleeping receiver of the queue, if one sleeps. */
-void ipc_ring(struct ipc_layer *l, uint32_t queue);
+void ipc_ring_sleeper(struct ipc_layer *l, uint32_t queue);
+static inline void ipc_ring(struct ipc_layer *l, uint32_t queue)
+{
+    if (ipc_has_sleeper(&l->arena, queue))
+        ipc_ring_sleeper(l, queue);
+}
 /* Wakes the member in `slot`, if it sleeps. True when it did. */
 bool ipc_ring_slot(struct ipc_layer *l, uint32_t slot);
 void ipc_ring_all(struct ipc_layer *l);

@@ -209,6 +209,7 @@ const struct hr_layer_impl hr_layer_ipc = {
     .open = ipc_open,
     .close = ipc_close,
     .touch = ipc_touch,
+    .add_channel = ipc_add_channel,
     .draft = ipc_draft,
     .draft_to = ipc_draft_to,
     .draft_send = ipc_draft_send,

@@ -42,7 +42,8 @@ enum {
     IPC_MAX_BLOCKS = 1 << 24, /* fits the block field of an entry */
     IPC_N_NAMED = 4096,       /* group members that are plain channels; a power of two */
     IPC_N_RECORDS = 64,
-    IPC_WINDOW = 64, /* cells probed for one group: bounds a look-up, see interest.c */
+    IPC_NAME_HASH = 2, /* which way names are hashed, see channel.c; counts in the shape */
+    IPC_WINDOW = 64,   /* cells probed for one group: bounds a look-up, see interest.c */
     IPC_LINE = 64,
 };
 

@@ -97,11 +97,11 @@ static bool take_letter(struct ipc_layer *l, const struct ipc_ring *ring, uint32
     struct ipc_taken t;
     if (ipc_queue_take(&l->arena, ring, l->layer.slot, 0, &t))
         return false;
-    ipc_word_store(&l->arena, t.block,
-                   (struct ipc_word){.gen = t.word.gen,
-                                     .tries = t.word.tries + 1,
-                                     .flags = IPC_RETURNING,
-                                     .owner = l->layer.slot + 1});
+    struct ipc_word returning = ipc_word_unpack(t.word);
+    returning.tries++;
+    returning.flags = IPC_RETURNING;
+    returning.owner = l->layer.slot + 1;
+    ipc_word_store(&l->arena, t.block, returning);
     ipc_queue_release(ring, t.position);
     atomic_fetch_sub_explicit(&ring->queue->bytes, ipc_block_at(&l->arena, t.block)->len,
                               memory_order_relaxed);

@@ -69,9 +69,9 @@ static int rebuild_sources(struct ipc_layer *l, uint32_t n_channels)
     l->n_sources = 1;
     for (uint32_t i = 1; i < n_channels; i++) {
         struct ipc_source *source = &l->sources[l->n_sources];
-        char name[HR_NAME_MAX + 1];
         source->number = a->n_slots + i;
-        if (ipc_channel_name(a, source->number, name) && is_listened(l, name) &&
+        source->name_len = (uint32_t)ipc_channel_name(a, source->number, source->name);
+        if (source->name_len > 0 && is_listened(l, source->name) &&
             ipc_ring_of(a, source->number, &source->ring))
             l->n_sources++;
     }
@@ -128,14 +128,13 @@ void ipc_unlisten(struct hr_layer *layer, struct hr_str pattern)
 struct taken {
     struct ipc_taken at;
     struct ipc_block block; /* a private copy of the header */
-    struct ipc_word word;   /* as labelled by us */
+    uint64_t word;          /* as labelled by us */
+    bool is_leased;
+    hr_time now;
 };
 
 static struct hr_addr reply_of(const struct ipc_layer *l, const struct ipc_block *block)
 {
-    struct hr_addr none = {0};
-    if (block->reply_slot_gen == 0)
-        return none;
     return (struct hr_addr){.layer = l->arena.layer_id,
                             .slot = block->reply_slot,
                             .slot_gen = block->reply_slot_gen,
@@ -145,22 +144,21 @@ static struct hr_addr reply_of(const struct ipc_layer *l, const struct ipc_block
 
 /* Takes the oldest message of a queue and labels its block with us. `only`,
  * when not 0, is the entry it must be. */
-static int take(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t only, hr_time now,
-                struct taken *out)
+static inline int take(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t only,
+                       struct taken *out)
 {
     int r = ipc_queue_take(&l->arena, ring, l->layer.slot, only, &out->at);
     if (r)
         return r;
     struct ipc_block *block = ipc_block_at(&l->arena, out->at.block);
     memcpy(&out->block, block, sizeof out->block);
+    out->is_leased = out->block.flags & IPC_BLOCK_LEASE;
     out->word =
-        (struct ipc_word){.gen = out->at.word.gen,
-                          .tries = out->at.word.tries,
-                          .flags = out->block.flags & IPC_BLOCK_LEASE ? IPC_LEASED : IPC_IN_HAND,
-                          .owner = l->layer.slot + 1};
+        ipc_word_label(out->at.word, out->is_leased ? IPC_LEASED : IPC_IN_HAND, l->layer.slot + 1);
+    out->now = hr_time_now_coarse();
     /* relaxed: published by the word's release, read by tickets. */
-    atomic_store_explicit(&block->taken, now, memory_order_relaxed);
-    ipc_word_store(&l->arena, out->at.block, out->word);
+    atomic_store_explicit(&block->taken, out->now, memory_order_relaxed);
+    ipc_word_store_raw(&l->arena, out->at.block, out->word);
     ipc_queue_release(ring, out->at.position);
     if (ring->queue >= &l->arena.queues[l->arena.n_slots])
         atomic_fetch_sub_explicit(&ring->queue->bytes, out->block.len, memory_order_relaxed);
@@ -170,8 +168,7 @@ static int take(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t only,
 /* Gives up a block we hold, leased or not. */
 static void discard(struct ipc_layer *l, struct taken *t)
 {
-    t->word.flags = 0;
-    ipc_word_store(&l->arena, t->at.block, t->word);
+    ipc_word_store_raw(&l->arena, t->at.block, ipc_word_label(t->word, 0, l->layer.slot + 1));
     ipc_block_free(&l->arena, &l->finder, t->at.block);
 }
 
@@ -182,11 +179,12 @@ void ipc_drain(struct ipc_layer *l, uint32_t queue, enum hr_reason reason, bool 
     if (!ipc_ring_of(&l->arena, queue, &ring))
         return;
     /* Bounded, since senders may be faster than we are. */
-    for (uint32_t n = UINT32_C(2) << ring.log2; n > 0 && take(l, &ring, 0, 0, &t) == 0; n--) {
-        if (gives_back && t.word.flags & IPC_LEASED) {
-            t.word.flags = IPC_RETURNING;
-            t.word.tries++;
-            ipc_word_store(&l->arena, t.at.block, t.word);
+    for (uint32_t n = UINT32_C(2) << ring.log2; n > 0 && take(l, &ring, 0, &t) == 0; n--) {
+        if (gives_back && t.is_leased) {
+            struct ipc_word returning = ipc_word_unpack(t.word);
+            returning.flags = IPC_RETURNING;
+            returning.tries++;
+            ipc_word_store(&l->arena, t.at.block, returning);
             ipc_return_lease(l, t.at.block, reason);
             continue;
         }
@@ -208,7 +206,7 @@ bool ipc_drop_expired(struct ipc_layer *l, uint32_t queue, hr_time now)
     if (number >= l->arena.n_blocks)
         return false;
     const struct ipc_block *b = ipc_block_at(&l->arena, number);
-    if (b->expires_ms == 0 || now - b->sent < b->expires_ms * HR_MS || take(l, &ring, raw, now, &t))
+    if (b->expires_ms == 0 || now - b->sent < b->expires_ms * HR_MS || take(l, &ring, raw, &t))
         return false;
     ipc_count_drop(&l->arena, queue, HR_REASON_EXPIRED, true);
     discard(l, &t);
@@ -223,11 +221,10 @@ void ipc_let_go(struct ipc_layer *l)
 }
 
 /* Why this message is not delivered, or NONE. */
-static enum hr_reason refusal(const struct ipc_layer *l, const struct taken *t, bool is_inbox,
-                              hr_time now)
+static enum hr_reason refusal(const struct ipc_layer *l, const struct taken *t, bool is_inbox)
 {
     const struct ipc_block *b = &t->block;
-    if (b->expires_ms != 0 && now - b->sent >= b->expires_ms * HR_MS)
+    if (b->expires_ms != 0 && t->now - b->sent >= b->expires_ms * HR_MS)
         return HR_REASON_EXPIRED;
     /* Of whatever kind: it was meant for the slot's last owner. */
     if (is_inbox && b->slot_gen != l->layer.slot_gen)
@@ -241,59 +238,73 @@ static enum hr_reason refusal(const struct ipc_layer *l, const struct taken *t, 
         if (!ipc_addr_stands(&l->arena, &to))
             return HR_REASON_STALE;
     }
-    struct hr_addr reply = reply_of(l, b);
-    if (b->kind == IPC_MESSAGE && hr_addr_is_set(&reply) && !ipc_addr_stands(&l->arena, &reply))
-        return HR_REASON_STALE;
+    if (b->reply_slot_gen != 0 && b->kind == IPC_MESSAGE) {
+        struct hr_addr reply = reply_of(l, b);
+        if (!ipc_addr_stands(&l->arena, &reply))
+            return HR_REASON_STALE;
+    }
     return HR_REASON_NONE;
 }
 
 /* ---- delivering it */
 
-static bool copy_out(struct ipc_layer *l, const struct taken *t)
+/* Makes the buffer fit a message of `len` bytes. */
+static bool fit_buffer(struct ipc_layer *l, size_t len)
 {
-    size_t len = t->block.len;
     size_t want = len > KEEP_BUFFER ? len : l->buffer_size > KEEP_BUFFER ? KEEP_BUFFER : len;
     if (len > l->layer.max_message + HR_NAME_MAX + 1)
         return false;
-    if (want > l->buffer_size || l->buffer_size > KEEP_BUFFER) {
-        want = want < 4096 ? 4096 : want;
-        uint8_t *buffer = hr_realloc(l->buffer, want);
-        if (!buffer)
-            return false;
-        l->buffer = buffer;
-        l->buffer_size = want;
-    }
-    return ipc_block_read(&l->arena, t->at.block, l->buffer, len);
+    want = want < 4096 ? 4096 : want;
+    uint8_t *buffer = hr_realloc(l->buffer, want);
+    if (!buffer)
+        return false;
+    l->buffer = buffer;
+    l->buffer_size = want;
+    return true;
+}
+
+static inline bool copy_out(struct ipc_layer *l, const struct taken *t)
+{
+    size_t len = t->block.len;
+    bool fits = len <= l->buffer_size && l->buffer_size <= KEEP_BUFFER;
+    return (fits || fit_buffer(l, len)) && ipc_block_read(&l->arena, t->at.block, l->buffer, len);
 }
 
 /* Fills what the header tells. */
-static void describe(struct ipc_layer *l, const struct taken *t, uint32_t queue, hr_time now,
-                     struct hr_delivery *out)
+static inline void describe(struct ipc_layer *l, const struct taken *t,
+                            const struct ipc_source *source, struct hr_delivery *out)
 {
     const struct ipc_block *b = &t->block;
-    *out = (struct hr_delivery){.reply = reply_of(l, b),
-                                .data = l->buffer,
-                                .len = b->len,
-                                .seq = b->seq,
-                                .attempts = b->attempts,
-                                .sent_at = b->sent,
-                                .taken_at = now};
-    if (queue < l->arena.n_slots)
+    bool is_inbox = source->number < l->arena.n_slots;
+    const struct hr_addr none = {0};
+    out->kind = HR_DELIVERY_MESSAGE;
+    out->channel = (struct hr_str){source->name, source->name_len};
+    out->to = none;
+    if (is_inbox)
         out->to = (struct hr_addr){.layer = l->arena.layer_id,
                                    .slot = l->layer.slot,
                                    .slot_gen = b->slot_gen,
                                    .conn = b->conn,
                                    .conn_gen = b->conn_gen};
-    if ((queue >= l->arena.n_slots || b->kind == IPC_LEASE_LOST) && b->queue < l->arena.n_queues &&
-        b->queue >= l->arena.n_slots)
+    out->reply = b->reply_slot_gen != 0 ? reply_of(l, b) : none;
+    out->group = (struct hr_str){0};
+    out->data = l->buffer;
+    out->len = b->len;
+    out->lease = (struct hr_lease){{0}};
+    if (t->is_leased)
+        out->lease = (struct hr_lease){{t->word, t->at.block + 1}};
+    out->seq = b->seq;
+    out->attempts = b->attempts;
+    out->reason = HR_REASON_NONE;
+    out->sent_at = b->sent;
+    out->taken_at = t->now;
+    if (b->kind != IPC_LEASE_LOST)
+        return;
+    out->kind = HR_DELIVERY_LEASE_LOST;
+    out->reason = b->reason < HR_N_REASONS ? (enum hr_reason)b->reason : HR_REASON_NONE;
+    if (b->queue < l->arena.n_queues && b->queue >= l->arena.n_slots)
         out->channel = (struct hr_str){l->channel_name,
                                        ipc_channel_name(&l->arena, b->queue, l->channel_name)};
-    if (b->kind == IPC_LEASE_LOST) {
-        out->kind = HR_DELIVERY_LEASE_LOST;
-        out->reason = b->reason < HR_N_REASONS ? (enum hr_reason)b->reason : HR_REASON_NONE;
-    }
-    if (t->word.flags & IPC_LEASED)
-        out->lease = (struct hr_lease){{ipc_word_pack(t->word), t->at.block + 1}};
 }
 
 /* Splits the group's name off: length byte, name, message. False when it is garbled. */
@@ -304,28 +315,9 @@ static bool split_group(struct ipc_layer *l, size_t len, struct hr_str *name)
     return n > 0 && n < len && hr_group_name_ok(*name);
 }
 
-/* Turns a taken message into a delivery. False when it was the layer's own or
- * no good, and is dealt with. */
-static bool deliver(struct ipc_layer *l, struct taken *t, uint32_t queue, hr_time now,
-                    struct hr_delivery *out)
+/* The layer's own kinds. False when it was no delivery, and is dealt with. */
+static bool deliver_kind(struct ipc_layer *l, const struct taken *t, struct hr_delivery *out)
 {
-    bool is_inbox = queue < l->arena.n_slots;
-    enum hr_reason why = refusal(l, t, is_inbox, now);
-    if (why == HR_REASON_NONE && !copy_out(l, t))
-        why = HR_REASON_LIMIT;
-    if (why != HR_REASON_NONE) {
-        ipc_count_drop(&l->arena, queue, why, true);
-        discard(l, t);
-        return false;
-    }
-    describe(l, t, queue, now, out);
-    /* What was taken from a channel without a lease stays labelled with us
-     * until the next receive, so that our death is counted as its loss. */
-    if (!(t->word.flags & IPC_LEASED) && is_inbox)
-        ipc_block_free(&l->arena, &l->finder, t->at.block);
-    else if (!(t->word.flags & IPC_LEASED))
-        l->in_hand = t->at.block;
-
     struct hr_str group = {(const char *)l->buffer, t->block.len};
     switch (t->block.kind) {
     case IPC_MESSAGE:
@@ -346,17 +338,38 @@ static bool deliver(struct ipc_layer *l, struct taken *t, uint32_t queue, hr_tim
     }
 }
 
+/* Turns a taken message into a delivery. False when it was the layer's own or
+ * no good, and is dealt with. */
+static inline bool deliver(struct ipc_layer *l, struct taken *t, const struct ipc_source *source,
+                           struct hr_delivery *out)
+{
+    bool is_inbox = source->number < l->arena.n_slots;
+    enum hr_reason why = refusal(l, t, is_inbox);
+    if (why == HR_REASON_NONE && !copy_out(l, t))
+        why = HR_REASON_LIMIT;
+    if (why != HR_REASON_NONE) {
+        ipc_count_drop(&l->arena, source->number, why, true);
+        discard(l, t);
+        return false;
+    }
+    describe(l, t, source, out);
+    /* What was taken from a channel without a lease stays labelled with us
+     * until the next receive, so that our death is counted as its loss. */
+    if (!t->is_leased && is_inbox)
+        ipc_block_free(&l->arena, &l->finder, t->at.block);
+    else if (!t->is_leased)
+        l->in_hand = t->at.block;
+    return t->block.kind == IPC_MESSAGE || deliver_kind(l, t, out);
+}
+
 /* One visit to one source: 0 delivered, EMPTY nothing there, 1 + something dropped. */
 enum { VISIT_EMPTY = 1, VISIT_DROPPED = 2 };
 static int visit(struct ipc_layer *l, const struct ipc_source *source, struct hr_delivery *out)
 {
     struct taken t;
-    if (ipc_queue_is_empty(&source->ring) || ipc_is_paused(source->ring.queue))
+    if (ipc_is_paused(source->ring.queue) || take(l, &source->ring, 0, &t))
         return VISIT_EMPTY;
-    hr_time now = hr_time_now_coarse();
-    if (take(l, &source->ring, 0, now, &t))
-        return VISIT_EMPTY;
-    bool is_delivered = deliver(l, &t, source->number, now, out);
+    bool is_delivered = deliver(l, &t, source, out);
     /* The baton: a woken receiver may have served another queue first, so
      * whoever leaves messages behind wakes one more sleeper. */
     if (source->number >= l->arena.n_slots && !ipc_queue_is_empty(&source->ring))

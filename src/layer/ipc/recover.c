@@ -252,7 +252,7 @@ static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint
          * or another tag, for the same reason. The owner alone tells nothing:
          * it may have taken what it had sent. */
         bool is_labelled = w.flags & (IPC_LEASED | IPC_IN_HAND);
-        if (ipc_word_tag(w) == e.gen && w.owner != IPC_FREE && !is_labelled) {
+        if (ipc_word_tag(ipc_word_pack(w)) == e.gen && w.owner != IPC_FREE && !is_labelled) {
             uint8_t flags = ipc_block_at(&l->arena, e.block)->flags;
             /* A dead letter that nobody has read yet goes back where it was. */
             w.flags = flags & IPC_BLOCK_BURIED  ? IPC_RETURNING

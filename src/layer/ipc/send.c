@@ -82,8 +82,9 @@ static int draft_into(struct ipc_layer *l, uint32_t queue, size_t size, struct h
     draft->priv[HEAD] = draft->priv[AT] = head;
 
     size_t room = ipc_block_payload(&l->arena, head);
-    hr_pack_init(&draft->pack, ipc_block_data(ipc_block_at(&l->arena, head)),
-                 size < room ? size : room);
+    uint8_t *data = ipc_block_data(ipc_block_at(&l->arena, head));
+    draft->pack =
+        (struct hr_pack){.cur = data, .end = data + (size < room ? size : room), .base = data};
     if (size > room) {
         draft->pack.more = next_segment;
         draft->pack.arg = draft;
@@ -99,12 +100,20 @@ static int check_health(const struct ipc_layer *l)
 int ipc_draft(struct hr_layer *layer, struct hr_str channel, size_t size, struct hr_draft *draft)
 {
     struct ipc_layer *l = ipc_of(layer);
-    uint32_t queue;
     int r = check_health(l);
-    if (r == 0)
-        r = ipc_channel_get(l, channel, &queue);
+    if (r)
+        return hr_trace(r);
+    uint32_t queue = ipc_channel_find(&l->arena, channel);
+    if (queue == IPC_NO_QUEUE)
+        return HR_LAYER_UNKNOWN;
     draft->priv[CONN] = draft->priv[SLOT_GEN] = 0;
-    return r ? hr_trace(r) : draft_into(l, queue, size, draft);
+    return draft_into(l, queue, size, draft);
+}
+
+int ipc_add_channel(struct hr_layer *layer, struct hr_str channel)
+{
+    uint32_t queue;
+    return hr_trace(ipc_channel_get(ipc_of(layer), channel, &queue));
 }
 
 int ipc_draft_to(struct hr_layer *layer, const struct hr_addr *to, size_t size,
@@ -143,9 +152,10 @@ static void fill_header(struct ipc_layer *l, const struct hr_draft *draft, struc
 {
     const struct hr_send_options *o = &draft->options;
     const struct ipc_queue *q = &l->arena.queues[draft->priv[QUEUE]];
+    const struct hr_pack *pack = &draft->pack;
     bool is_leased = hr_addr_is_set(&o->reply) ||
                      atomic_load_explicit(&q->flags, memory_order_relaxed) & IPC_QUEUE_LEASED;
-    block->len = (uint32_t)hr_pack_len(&draft->pack);
+    block->len = (uint32_t)(pack->n_before + (size_t)(pack->cur - pack->base));
     block->seq = o->seq;
     block->expires_ms = expiry_ms(q, o->expires_in);
     block->sent = hr_time_now_coarse();
@@ -197,7 +207,7 @@ int ipc_post(struct ipc_layer *l, uint32_t queue, uint32_t block, uint32_t limit
 }
 
 /* Leaves a message with the layer until it is due. Storing the word is the commit. */
-static void delay(struct ipc_layer *l, uint32_t queue, uint32_t head, hr_time by)
+static void leave_delayed(struct ipc_layer *l, uint32_t queue, uint32_t head, hr_time by)
 {
     struct ipc_block *block = ipc_block_at(&l->arena, head);
     struct ipc_word w = ipc_word_load(&l->arena, head);
@@ -216,15 +226,36 @@ static int refuse(struct ipc_layer *l, const struct hr_draft *draft, enum hr_ful
     return count_full(l, (uint32_t)draft->priv[QUEUE], reason);
 }
 
+/* Delayed messages count towards the limit, and are kept out of the ring. */
+static int delay(struct ipc_layer *l, const struct ipc_ring *ring, uint32_t queue, uint32_t head,
+                 uint32_t limit, hr_time by)
+{
+    uint32_t n_delayed = atomic_load_explicit(&ring->queue->n_delayed, memory_order_relaxed);
+    if (ipc_queue_depth(ring) + n_delayed >= limit)
+        return IPC_QUEUE_FULL;
+    leave_delayed(l, queue, head, by);
+    return 0;
+}
+
+static int post(struct ipc_layer *l, const struct ipc_ring *ring, uint32_t queue, uint32_t head,
+                uint32_t limit)
+{
+    uint32_t n_delayed = atomic_load_explicit(&ring->queue->n_delayed, memory_order_relaxed);
+    limit -= n_delayed < limit ? n_delayed : limit;
+    int r = ipc_queue_put(&l->arena, ring, l->layer.slot, head, limit);
+    if (r == 0)
+        ipc_ring(l, queue);
+    return r;
+}
+
 int ipc_draft_send_kind(struct hr_draft *draft, enum ipc_kind kind)
 {
     struct ipc_layer *l = ipc_of(draft->layer);
     uint32_t queue = (uint32_t)draft->priv[QUEUE], head = (uint32_t)draft->priv[HEAD];
     struct ipc_block *block = ipc_block_at(&l->arena, head);
-    struct ipc_word word = ipc_word_load(&l->arena, head);
     fill_header(l, draft, block);
     block->kind = (uint8_t)kind;
-    uint32_t len = block->len;
+    uint32_t len = block->len; /* which is somebody else's once it is queued */
 
     struct ipc_ring ring;
     if (!ipc_ring_of(&l->arena, queue, &ring))
@@ -234,25 +265,14 @@ int ipc_draft_send_kind(struct hr_draft *draft, enum ipc_kind kind)
     if (!is_inbox && !charge(ring.queue, len))
         return refuse(l, draft, HR_FULL_BYTES);
     if (draft->options.ticket)
-        *draft->options.ticket = (struct hr_ticket){{head + 1, ipc_word_pack(word)}};
-    bool is_full;
-    uint32_t n_delayed = atomic_load_explicit(&ring.queue->n_delayed, memory_order_relaxed);
-    if (draft->options.delay > 0) {
-        is_full = ipc_queue_depth(&ring) + n_delayed >= limit;
-        if (!is_full)
-            delay(l, queue, head, draft->options.delay);
-    } else {
-        limit -= n_delayed < limit ? n_delayed : limit;
-        is_full = ipc_queue_put(&l->arena, &ring, l->layer.slot, head, limit) != 0;
-    }
-    if (is_full) {
+        *draft->options.ticket =
+            (struct hr_ticket){{head + 1, ipc_word_pack(ipc_word_load(&l->arena, head))}};
+    if (draft->options.delay > 0 ? delay(l, &ring, queue, head, limit, draft->options.delay)
+                                 : post(l, &ring, queue, head, limit)) {
         if (!is_inbox)
             atomic_fetch_sub_explicit(&ring.queue->bytes, len, memory_order_relaxed);
         return refuse(l, draft, HR_FULL_COUNT);
     }
-    if (draft->options.delay > 0)
-        return 0;
-    ipc_ring(l, queue);
     return 0;
 }
 

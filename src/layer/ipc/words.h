@@ -52,6 +52,14 @@ static inline struct ipc_entry ipc_entry_unpack(uint64_t w)
                               .block = (uint32_t)w & 0xFFFFFF};
 }
 
+/* The same by bits, for the one comparison that the hot paths make. */
+#define IPC_ENTRY_STATE (UINT64_C(3) << 34)
+#define IPC_ENTRY_TAKER (UINT64_C(0x3FF) << 24)
+static inline uint64_t ipc_entry_cycle(uint64_t position, uint32_t log2)
+{
+    return (position >> log2 & 0xFFFFFF) << 40;
+}
+
 enum {
     IPC_FREE = 0,
     IPC_OWNER_LAYER = 0xFFFE, /* nobody's: waits for a sweep (limbo or delayed) */
@@ -85,6 +93,21 @@ static inline struct ipc_word ipc_word_unpack(uint64_t w)
                              .tries = (uint32_t)(w >> 24) & 0xFF,
                              .flags = (uint32_t)(w >> 16) & 0xFF,
                              .owner = (uint32_t)w & 0xFFFF};
+}
+
+/* By bits: owner; the tag by which an entry knows the message in its block
+ * from an earlier or later one; the same message in other hands. */
+static inline uint32_t ipc_word_owner(uint64_t w)
+{
+    return (uint32_t)w & 0xFFFF;
+}
+static inline uint32_t ipc_word_tag(uint64_t w)
+{
+    return (uint32_t)((w >> 32) + (w >> 24)) & 0xF;
+}
+static inline uint64_t ipc_word_label(uint64_t w, uint32_t flags, uint32_t owner)
+{
+    return (w & ~UINT64_C(0xFFFFFF)) | (uint64_t)flags << 16 | owner;
 }
 
 enum { IPC_CONN_CLOSED = 2, IPC_CONN_FULL = 1 };

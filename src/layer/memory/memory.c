@@ -87,6 +87,15 @@ static void memory_close(struct hr_layer *layer)
 
 /* ---- sending */
 
+static int memory_add_channel(struct hr_layer *layer, struct hr_str channel)
+{
+    struct hr_mem_channel *ignored;
+    struct hr_mem_store *store = enter(layer);
+    int r = hr_mem_channel_get(store, channel, &ignored);
+    leave(store);
+    return r;
+}
+
 static int memory_draft(struct hr_layer *layer, struct hr_str channel, size_t size,
                         struct hr_draft *draft)
 {
@@ -613,6 +622,7 @@ const struct hr_layer_impl hr_layer_memory = {
     .scheme = "memory",
     .open = memory_open,
     .close = memory_close,
+    .add_channel = memory_add_channel,
     .draft = memory_draft,
     .draft_to = memory_draft_to,
     .draft_send = memory_draft_send,

@@ -51,10 +51,10 @@ static int start(struct hr_mem_channel *counted, size_t size, bool is_leased,
 int hr_mem_draft(struct hr_mem_store *store, struct hr_str name, size_t size,
                  struct hr_draft *draft)
 {
-    struct hr_mem_channel *channel = NULL;
-    int r = hr_mem_channel_get(store, name, &channel);
-    if (r == 0)
-        r = hr_mem_channel_admit(channel, 0, hr_mem_now(store));
+    struct hr_mem_channel *channel = hr_mem_channel_find(store, name);
+    if (!channel)
+        return HR_LAYER_UNKNOWN;
+    int r = hr_mem_channel_admit(channel, 0, hr_mem_now(store));
     if (r)
         return r;
     bool is_leased =

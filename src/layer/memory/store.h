@@ -280,6 +280,7 @@ void hr_mem_letters_decide(struct hr_mem_channel *channel, hr_letter_fn decide, 
                            hr_time now, struct hr_letter_fates *out);
 
 /* ---- send.c */
+/* HR_LAYER_UNKNOWN when there is no such channel. */
 HR_MUST_CHECK int hr_mem_draft(struct hr_mem_store *store, struct hr_str channel, size_t size,
                                struct hr_draft *draft);
 HR_MUST_CHECK int hr_mem_draft_to(struct hr_mem_store *store, const struct hr_addr *to, size_t size,
