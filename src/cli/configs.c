@@ -15,6 +15,13 @@ static enum hr_origins origins_kind(const struct hr_words *origins)
     return HR_ORIGINS_LIST;
 }
 
+static enum hr_slow_reader slow_reader_kind(const char *word)
+{
+    if (strcmp(word, "close") == 0)
+        return HR_SLOW_CLOSES;
+    return strcmp(word, "drop") == 0 ? HR_SLOW_MISSES : HR_SLOW_WAITS;
+}
+
 /* Sizes that the config has in 32 bits; none stays none. */
 static uint32_t narrow(uint64_t size)
 {
@@ -40,6 +47,8 @@ static void set_limits(struct hr_server_config *config, const struct hr_settings
     config->ping_timeout = server->ping_timeout;
     config->close_timeout = server->close_timeout;
     config->max_queued = narrow(server->max_queued);
+    config->slow_reader = slow_reader_kind(server->slow_reader);
+    config->slow_timeout = server->slow_timeout;
     config->queue_timeout = server->queue_timeout;
     config->timeout = server->timeout;
     config->event_timeout = server->event_timeout;

@@ -91,5 +91,7 @@ void hr_access_log_closed(const struct hr_websocket *ws)
     hr_logline_ms(&line, "total_ms", hr_time_now() - ws->about->opened_at);
     hr_logline_str(&line, "pool", ws->source.pool->name);
     hr_logline_str(&line, "protocol", HR_LIT("websocket"));
+    if (ws->is_missing)
+        hr_logline_str(&line, "reason", hr_str_of(hr_reason_name(HR_REASON_LIMIT)));
     hr_logline_end(&line);
 }

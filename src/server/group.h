@@ -2,8 +2,9 @@
  *
  * The message is read once. What goes onto the wire is made when the first
  * socket needs it, once for each way of framing, and shared by reference. A
- * socket that is too slow to take it is passed over and the loss counted: one
- * slow reader delays nobody and costs no more than its window.
+ * socket that is too slow to take it is passed over and the loss counted
+ * (websocket.c has the other policy): one slow reader delays nobody and costs
+ * no more than its window.
  *
  * Threads: the loop's. Memory: a broadcast lives on the stack of its delivery.
  */

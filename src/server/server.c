@@ -9,8 +9,8 @@
  *   body_timeout              the same, in bodies      408
  *   keep_alive                idle sockets             closed
  *   write_timeout             clients that never read  cut
- *   window                    slow readers             streams wait for credit, direct sends
- *                                                      are FULL, broadcasts are counted
+ *   window, slow_timeout      slow readers             streams wait for credit; of WebSockets
+ *                                                      websocket.c says
  *   max_unsent                many slow readers        a slow client's stream is cut; as above
  *                                                      for others
  *   HR_CONN_MAX_INPUT         clients that send ahead  not read
@@ -91,6 +91,7 @@ static void fill_defaults(struct hr_server_config *config)
     DEFAULT(ping_timeout, 20 * HR_SECOND);
     DEFAULT(close_timeout, 5 * HR_SECOND);
     DEFAULT(max_queued, 64u << 10);
+    DEFAULT(slow_timeout, 10 * HR_SECOND);
     DEFAULT(queue_timeout, 10 * HR_SECOND);
     DEFAULT(timeout, 60 * HR_SECOND);
     DEFAULT(event_timeout, 60 * HR_SECOND);

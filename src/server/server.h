@@ -46,6 +46,13 @@ enum hr_origins {
     HR_ORIGINS_LIST, /* one of `origin_list` */
 };
 
+/* What becomes of messages to a WebSocket that has `window` unsent bytes. */
+enum hr_slow_reader {
+    HR_SLOW_WAITS,  /* who sends to it alone is told and waits; broadcasts pass it over */
+    HR_SLOW_MISSES, /* everything passes it over */
+    HR_SLOW_CLOSES, /* nothing does: it has `slow_timeout` to catch up, then 1013 */
+};
+
 /* Files below `dir` answer requests whose path begins with `prefix`. */
 struct hr_static_route {
     struct hr_str prefix; /* "/static/" */
@@ -84,6 +91,8 @@ struct hr_server_config {
     hr_time ping_timeout;      /* 20 s for anything to come after a ping; then closed 1011 */
     hr_time close_timeout;     /* 5 s for the peer's half of the closing handshake */
     uint32_t max_queued;       /* 64 KiB of events held for one socket; then reading pauses */
+    enum hr_slow_reader slow_reader;
+    hr_time slow_timeout; /* 10 s above its window, for HR_SLOW_CLOSES */
     enum hr_origins origins;
     const struct hr_str *origin_list; /* "https://example.org", "*.example.org" */
     size_t n_origins;

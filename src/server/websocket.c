@@ -5,10 +5,20 @@
  *                     │ the peer's close, an error,     ▼
  *                     └ or the end of the socket ──► CLOSED: the queue is all that is left
  *
- * A slow reader. Above `window` unsent bytes the address is marked full: direct
- * senders are told FULL and wait, broadcasts are counted as lost for this
- * socket. Below half of it both go on. What was on its way already is taken
- * in; it is bounded by the layer's memory.
+ * A slow reader is full above `window` unsent bytes, until it is below half of
+ * them. What becomes of messages meanwhile is a setting, slow_reader:
+ *
+ *            | sent to it alone                 | to a group it is in
+ *     -------+----------------------------------+---------------------------------
+ *     wait   | the sender is told FULL, waits   | passes it over, counted
+ *     drop   | passes it over, counted          | passes it over, counted
+ *     close  | the sender is told FULL, waits   | is kept: a frame has one copy,
+ *            |                                  | whoever waits for it
+ *
+ * `close` lets nothing be missed in silence: who is full for slow_timeout, or
+ * when max_unsent is used up, is closed with 1013 and may come back. What was
+ * on its way already when a sender is told FULL is taken in; it is bounded by
+ * the layer's memory.
  *
  * Life is asked for by a ping when nothing came for ping_interval. While we
  * do not read, because events wait, nobody is pinged.
@@ -19,6 +29,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/log.h"
 #include "server/about.h"
 #include "server/access.h"
 #include "server/group.h"
@@ -29,7 +40,10 @@
 
 #define WEBSOCKET_MAGIC HR_MAGIC('w', 's', 'o', 'c')
 
-enum { CODE_ABNORMAL = 1006 }; /* RFC 6455 7.4.1: never on the wire */
+enum {
+    CODE_ABNORMAL = 1006, /* RFC 6455 7.4.1: never on the wire */
+    CODE_TRY_LATER = 1013,
+};
 
 static const struct hr_proto ws_proto;
 static const struct hr_source_ops ws_ops;
@@ -43,6 +57,23 @@ static struct hr_websocket *ws_of(struct hr_source *source)
 
 /* ---- out */
 
+static void ws_log_slow(const struct hr_websocket *ws, const char *what)
+{
+    if (hr_server_may_log(ws->source.server))
+        hr_log(HR_EV_REFUSED, "reason=limit request_id=%.*s path=%s what=%s",
+               HR_STR(hr_ws_about_id(ws->about)), HR_LOG_Q(hr_ws_about_path(ws->about)),
+               HR_LOG_Q(hr_str_of(what)));
+}
+
+/* It does not get a message. */
+static void ws_miss(struct hr_websocket *ws)
+{
+    hr_layer_count_drop(ws->source.server->layer, HR_LIT("websocket.send"), HR_REASON_LIMIT);
+    if (!ws->is_missing)
+        ws_log_slow(ws, "it reads too slowly: messages pass it over");
+    ws->is_missing = true;
+}
+
 static void ws_check_full(struct hr_websocket *ws)
 {
     const struct hr_server *server = ws->source.server;
@@ -50,10 +81,16 @@ static void ws_check_full(struct hr_websocket *ws)
     size_t waiting = ws->conn ? ws->conn->out.bytes : 0;
     bool over_budget = waiting > 0 && server->out_pool.n_unsent > server->config.max_unsent;
     bool is_full = ws->is_full ? waiting > window / 2 : waiting > window || over_budget;
+    if (waiting <= window / 2 && ws->state == HR_WEBSOCKET_OPEN)
+        ws->is_missing = false;
     if (is_full == ws->is_full)
         return;
     ws->is_full = is_full;
-    hr_layer_address_set_full(ws->source.server->layer, &ws->source.addr, is_full);
+    ws->full_since = hr_server_now(server);
+    if (server->config.slow_reader != HR_SLOW_MISSES)
+        hr_layer_address_set_full(server->layer, &ws->source.addr, is_full);
+    if (is_full && server->config.slow_reader == HR_SLOW_CLOSES)
+        hr_conn_arm(ws->conn, hr_time_add(ws->full_since, server->config.slow_timeout));
 }
 
 static void ws_send(struct hr_websocket *ws, enum hr_ws_opcode opcode, struct hr_str payload)
@@ -150,6 +187,14 @@ void hr_websocket_close(struct hr_websocket *ws, uint16_t code, struct hr_str re
     hr_conn_arm(conn, hr_time_add(ws->asked_at, ws->source.server->config.close_timeout));
 }
 
+static void ws_close_slow(struct hr_websocket *ws)
+{
+    ws_log_slow(ws, "closed with 1013: it reads too slowly");
+    ws->is_missing = true;
+    hr_layer_count_drop(ws->source.server->layer, HR_LIT("websocket.send"), HR_REASON_LIMIT);
+    hr_websocket_close(ws, CODE_TRY_LATER, HR_LIT("messages were not read in time"));
+}
+
 /* ---- in */
 
 static void ws_on_ping(struct hr_websocket *ws, struct hr_str payload)
@@ -181,7 +226,7 @@ static bool ws_take(struct hr_websocket *ws, enum hr_ws_event event,
     case HR_WS_DATA:
         ws->n_in += result->payload.len;
         if (ws->state == HR_WEBSOCKET_OPEN && hr_ws_queue_piece(ws, result) < 0) {
-            ws_end(ws, 1013, CODE_ABNORMAL, HR_LIT("out of memory"));
+            ws_end(ws, CODE_TRY_LATER, CODE_ABNORMAL, HR_LIT("out of memory"));
             return false;
         }
         return true;
@@ -241,13 +286,27 @@ static void ws_on_close(struct hr_conn *conn)
 static void ws_on_sent(struct hr_conn *conn)
 {
     struct hr_websocket *ws = conn->part;
-    if (ws && ws->is_full)
+    if (ws && (ws->is_full || ws->is_missing))
         ws_check_full(ws);
+}
+
+/* When it will have been full for too long, HR_NEVER if that does not matter. */
+static hr_time ws_slow_due(const struct hr_websocket *ws)
+{
+    const struct hr_server_config *config = &ws->source.server->config;
+    return ws->is_full && config->slow_reader == HR_SLOW_CLOSES
+               ? hr_time_add(ws->full_since, config->slow_timeout)
+               : HR_NEVER;
 }
 
 static hr_time ws_open_on_time(struct hr_websocket *ws, hr_time now)
 {
     const struct hr_server_config *config = &ws->source.server->config;
+    hr_time slow_due = ws_slow_due(ws);
+    if (now >= slow_due) {
+        ws_close_slow(ws);
+        return HR_NEVER;
+    }
     if (hr_ws_queue_is_full(ws)) {
         ws->heard_at = now; /* we do not listen: silence says nothing */
         ws->is_pinged = false;
@@ -255,7 +314,7 @@ static hr_time ws_open_on_time(struct hr_websocket *ws, hr_time now)
     hr_time due = ws->is_pinged ? hr_time_add(ws->asked_at, config->ping_timeout)
                                 : hr_time_add(ws->heard_at, config->ping_interval);
     if (now < due)
-        return due;
+        return due < slow_due ? due : slow_due;
     if (ws->is_pinged) {
         ws_end(ws, 1011, CODE_ABNORMAL, HR_LIT("no answer to a ping"));
         return HR_NEVER;
@@ -263,7 +322,8 @@ static hr_time ws_open_on_time(struct hr_websocket *ws, hr_time now)
     ws->is_pinged = true;
     ws->asked_at = now;
     ws_send(ws, HR_WS_PING, (struct hr_str){0});
-    return hr_time_add(now, config->ping_timeout);
+    due = hr_time_add(now, config->ping_timeout);
+    return due < slow_due ? due : slow_due;
 }
 
 static hr_time ws_on_time(struct hr_conn *conn, hr_time now)
@@ -306,6 +366,13 @@ static void ws_on_send(struct hr_websocket *ws, const struct hr_msg *msg)
         hr_source_count(&ws->source, HR_REASON_APP);
         return;
     }
+    if (ws->source.server->config.slow_reader == HR_SLOW_MISSES) {
+        enum hr_conn_room room = hr_conn_room(ws->conn, value.as.str.len);
+        if (room == HR_CONN_IS_SLOW)
+            ws_miss(ws);
+        if (room != HR_CONN_HAS_ROOM)
+            return;
+    }
     ws->n_out += value.as.str.len;
     ws_send(ws, is_text ? HR_WS_TEXT : HR_WS_BINARY, value.as.str);
 }
@@ -328,6 +395,19 @@ static void ws_on_message(struct hr_source *source, enum hr_msg_type type, const
     }
 }
 
+/* A reader has no room for a broadcast of `len` bytes. May it be kept all the same? */
+static bool ws_may_lag(struct hr_websocket *ws, size_t len)
+{
+    const struct hr_server *server = ws->source.server;
+    if (server->config.slow_reader != HR_SLOW_CLOSES)
+        ws_miss(ws);
+    else if (server->out_pool.n_unsent + len <= server->config.max_unsent)
+        return true;
+    else
+        ws_close_slow(ws);
+    return false;
+}
+
 static void ws_on_group(struct hr_source *source, struct hr_broadcast *broadcast)
 {
     struct hr_websocket *ws = ws_of(source);
@@ -342,11 +422,20 @@ static void ws_on_group(struct hr_source *source, struct hr_broadcast *broadcast
         return;
     }
     struct hr_frame *frame = hr_broadcast_frame(broadcast);
-    enum hr_conn_room room = frame ? hr_conn_room(ws->conn, frame->len) : HR_CONN_IS_SLOW;
-    if (room == HR_CONN_HAS_ROOM && hr_conn_send_frame(ws->conn, frame) == 0)
-        ws->n_out += broadcast->payload.len;
-    else
-        hr_broadcast_count(broadcast, room == HR_CONN_IS_GONE ? HR_REASON_STALE : HR_REASON_LIMIT);
+    enum hr_conn_room room = frame ? hr_conn_room(ws->conn, frame->len) : HR_CONN_HAS_ROOM;
+    if (room == HR_CONN_IS_GONE) {
+        hr_broadcast_count(broadcast, HR_REASON_STALE);
+        return;
+    }
+    if (room == HR_CONN_IS_SLOW && !ws_may_lag(ws, frame->len))
+        return;
+    if (!frame || hr_conn_send_frame(ws->conn, frame) < 0) {
+        ws_miss(ws);
+        return;
+    }
+    ws->n_out += broadcast->payload.len;
+    if (room == HR_CONN_IS_SLOW)
+        ws_check_full(ws);
 }
 
 static const struct hr_source_ops ws_ops = {

@@ -34,7 +34,8 @@ struct hr_websocket {
     uint32_t magic;
     uint8_t state;        /* enum hr_websocket_state */
     bool is_pinged;       /* and nothing was heard since */
-    bool is_full;         /* the layer refuses more for it */
+    bool is_full;         /* it has more than its window unsent */
+    bool is_missing;      /* messages have passed it over, and it has not caught up since */
     bool is_leaving;      /* the last event is queued */
     uint16_t code;        /* how it closed */
     struct hr_conn *conn; /* NULL once CLOSED */
@@ -48,7 +49,8 @@ struct hr_websocket {
     uint8_t *map;                    /* the state, MessagePack; NULL: {} */
     uint32_t map_len;
     hr_time heard_at;
-    hr_time asked_at;     /* our ping, or our close, was sent: an answer is due */
+    hr_time asked_at; /* our ping, or our close, was sent: an answer is due */
+    hr_time full_since;
     uint64_t n_in, n_out; /* payload bytes */
 };
 

@@ -102,6 +102,30 @@ def test_a_member_that_does_not_read_costs_no_memory_and_the_others_get_everythi
             assert s.channel("websocket.send")["dropped"].get("limit", 0) > 100, "what it did not read is counted"
 
 
+def test_with_slow_reader_close_who_does_not_read_is_closed_and_the_log_says_why(site):
+    options = ("--server-processes", 1, "--window", "64KiB", "--slow-reader", "close", "--slow-timeout", "300ms")
+    with site(*options, "--close-timeout", "300ms") as s, socket.socket() as deaf, open_ws(s) as sender:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", s.port))
+        deaf.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            + bytes([0x81, 0x8A, 0, 0, 0, 0]) + b"join flood"
+        )
+        wait_until(lambda: s.run("group", "count", "flood").stdout == "1\n", "it to have joined")
+
+        def is_closed():
+            sender.send("flood 8")
+            assert sender.recv(PATIENCE) == "flooded"
+            return s.status()["connections"]["websocket"] == 1
+
+        wait_until(is_closed, "only the sender to be left")
+        line = wait_until(lambda: s.events("websocket", status=1013), "its line")[0]
+        assert line["reason"] == "limit"
+        assert s.events("refused", reason="limit", path="/ws")
+        assert s.channel("websocket.send")["dropped"] == {"limit": 1}
+
+
 # ---- handing on
 
 

@@ -209,6 +209,121 @@ static void many_slow_sockets_share_one_budget(void **state)
     world_free(w);
 }
 
+/* A client in the group, deaf from now on. */
+static struct client *slow_member(struct world *w)
+{
+    struct client *c = client_new_slow(w);
+    c->is_deaf = false;
+    ws_open(w, c, &event);
+    c->is_deaf = true;
+    join(w);
+    return c;
+}
+
+static uint64_t unsent(struct world *w)
+{
+    struct hr_server_stats stats;
+    hr_server_stats(w->server, &stats);
+    return stats.unsent_bytes;
+}
+
+static void put_number(char *text, int n)
+{
+    for (int i = 0; i < 8; i++, n /= 10)
+        text[i] = (char)('0' + n % 10);
+}
+
+static void with_close_a_slow_socket_that_catches_up_has_missed_nothing(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){
+        .window = 64 << 10, .slow_reader = HR_SLOW_CLOSES, .slow_timeout = 60 * HR_SECOND});
+    struct client *slow = slow_member(w);
+    char text[4000];
+    int n = 0;
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    for (; unsent(w) < 200 << 10; n++) { /* three windows */
+        put_number(text, n);
+        group_send(w, NULL, "text", text);
+        world_turn(w);
+    }
+    slow->is_deaf = false;
+    for (int i = 0; i < n; i++) {
+        put_number(text, i);
+        ws_expect_text(w, slow, text);
+    }
+    assert_int_equal(drops(w, "websocket.send", HR_REASON_LIMIT), 0);
+    world_free(w);
+}
+
+static void with_close_who_does_not_catch_up_in_time_is_closed_with_1013(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){
+        .window = 64 << 10, .slow_reader = HR_SLOW_CLOSES, .slow_timeout = 50 * HR_MS});
+    struct client *slow = slow_member(w), *quick = client_new(w);
+    static char text[4000];
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    ws_open(w, quick, &event);
+    join(w);
+    while (unsent(w) <= 64 << 10) {
+        group_send(w, NULL, "text", text);
+        ws_expect_text(w, quick, text);
+    }
+    UNTIL(w, drops(w, "websocket.send", HR_REASON_LIMIT) == 1);
+    slow->is_deaf = false;
+    do
+        ws_next(w, slow, &frame);
+    while (frame.event == HR_WS_DATA);
+    assert_int_equal(frame.event, HR_WS_GOT_CLOSE);
+    assert_int_equal(frame.code, 1013);
+    group_send(w, NULL, "text", text);
+    ws_expect_text(w, quick, text);
+    world_free(w);
+}
+
+static void with_close_a_budget_that_is_used_up_closes_at_once(void **state)
+{
+    struct world *w = world_new(&(struct hr_server_config){.window = 64 << 10,
+                                                           .max_unsent = 150 << 10,
+                                                           .slow_reader = HR_SLOW_CLOSES,
+                                                           .slow_timeout = HR_NEVER});
+    static char text[4000];
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    slow_member(w);
+    UNTIL(w, (group_send(w, NULL, "text", text), drops(w, "websocket.send", HR_REASON_LIMIT) == 1));
+    assert_true(unsent(w) <= 151 << 10);
+    world_free(w);
+}
+
+static void with_drop_nobody_waits_for_a_slow_socket(void **state)
+{
+    struct world *w =
+        world_new(&(struct hr_server_config){.window = 64 << 10, .slow_reader = HR_SLOW_MISSES});
+    struct client *slow = slow_member(w);
+    struct hr_addr to = event.d.reply;
+    static char text[4000];
+    static uint8_t data[4200];
+    struct hr_pack pack;
+    struct hr_send_options options = {0};
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    hr_pack_init(&pack, data, sizeof data);
+    hr_pack_map(&pack, 1);
+    hr_pack_cstr(&pack, "text");
+    hr_pack_cstr(&pack, text);
+    while (drops(w, "websocket.send", HR_REASON_LIMIT) < 100) {
+        assert_int_equal(hr_layer_send_to(w->worker, &to, data, hr_pack_len(&pack), &options), 0);
+        world_turn(w);
+    }
+    assert_true(unsent(w) <= 64 << 10);
+    slow->is_deaf = false;
+    ws_expect_text(w, slow, text);
+    world_free(w);
+}
+
 static void a_burst_of_one_turn_is_not_taken_for_slowness(void **state)
 {
     struct world *w = world_new(&(struct hr_server_config){.window = 8 << 10});
@@ -268,6 +383,10 @@ int test_group(void)
         cmocka_unit_test(the_next_request_of_a_connection_is_not_in_the_groups_of_the_last),
         cmocka_unit_test(a_slow_socket_misses_broadcasts_and_delays_nobody),
         cmocka_unit_test(many_slow_sockets_share_one_budget),
+        cmocka_unit_test(with_close_a_slow_socket_that_catches_up_has_missed_nothing),
+        cmocka_unit_test(with_close_who_does_not_catch_up_in_time_is_closed_with_1013),
+        cmocka_unit_test(with_close_a_budget_that_is_used_up_closes_at_once),
+        cmocka_unit_test(with_drop_nobody_waits_for_a_slow_socket),
         cmocka_unit_test(a_burst_of_one_turn_is_not_taken_for_slowness),
         cmocka_unit_test(what_makes_no_sense_is_counted),
         cmocka_unit_test(a_socket_that_closed_is_in_no_group),
