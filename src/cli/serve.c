@@ -121,6 +121,7 @@ static void drain(struct serving *serving)
         hr_log(HR_EV_STOP, "server=%s text=\"requests in hand are finished first\"",
                serving->half.label);
     serving->is_draining = true;
+    hr_layer_set_ready(serving->layer, false); /* from now on the siblings accept on our sockets */
     hr_server_drain(serving->server, limit, on_drained, serving);
 }
 

@@ -2,7 +2,9 @@
  *
  * Of the sockets that share a port the kernel gives each its part of the
  * connections, whether anybody accepts on it or not. So every server has all
- * of them, and takes over those of a sibling that is dead or not up yet.
+ * of them, and takes over those of a sibling that is dead, not up yet, or
+ * draining. One that is stopped (SIGSTOP, a debugger) is neither: what the
+ * kernel has given to it waits until it goes on, as its open connections do.
  *
  * Threads: the loop's.
  */
