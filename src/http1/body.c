@@ -109,9 +109,12 @@ int hr_http1_read_trailers(struct hr_http1 *h, struct hr_http1_input *in)
     struct hr_http1_parser *p = h->parser;
     enum hr_lines_outcome got;
 
-    do
+    do {
+        /* RFC 9110 5.1: a name is a token. llhttp lets an empty one pass. */
+        if (hr_lines_is_between(&h->lines) && in->at < in->end && *in->at == ':')
+            return hr_http1_refuse(h, HR_HTTP1_REFUSED_TRAILERS);
         got = pass_lines(h, in, h->limits->max_head, HR_LINES_END);
-    while (got == HR_LINES_LINE && h->n_lines++ < h->limits->max_headers);
+    } while (got == HR_LINES_LINE && h->n_lines++ < h->limits->max_headers);
 
     switch (got) {
     case HR_LINES_END:

@@ -11,7 +11,6 @@
  */
 #include "http1/lines.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/assert.h"

@@ -11,6 +11,7 @@
 #ifndef HR_HTTP1_LINES_H
 #define HR_HTTP1_LINES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,12 @@ enum hr_lines_outcome {
     HR_LINES_END,      /* up to the end of an empty line */
     HR_LINES_BAD,      /* up to, not with, a byte that must not stand there */
 };
+
+/* At the start of a line? */
+static inline bool hr_lines_is_between(const struct hr_lines *lines)
+{
+    return lines->state == 0;
+}
 
 /* Reads on to the end of the line; *n_out says how far it came. */
 enum hr_lines_outcome hr_lines_read(struct hr_lines *lines, const char *data, size_t len,

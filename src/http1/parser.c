@@ -292,7 +292,7 @@ static int read_head(struct hr_http1 *h, struct hr_http1_input *in)
 static int read_between(struct hr_http1 *h, struct hr_http1_input *in)
 {
     while (in->at < in->end) {
-        if (h->lines.state == 0 && *in->at != '\r' && *in->at != '\n') {
+        if (hr_lines_is_between(&h->lines) && *in->at != '\r' && *in->at != '\n') {
             h->state = HR_HTTP1_STATE_HEAD;
             return HR_HTTP1_AGAIN;
         }
@@ -375,7 +375,7 @@ const struct hr_http1_request *hr_http1_request(const struct hr_http1 *h)
 
 bool hr_http1_is_idle(const struct hr_http1 *h)
 {
-    return h->state == HR_HTTP1_STATE_BETWEEN && h->lines.state == 0;
+    return h->state == HR_HTTP1_STATE_BETWEEN && hr_lines_is_between(&h->lines);
 }
 
 void hr_http1_next(struct hr_http1 *h)
