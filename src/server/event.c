@@ -322,6 +322,7 @@ int hr_source_resend(struct hr_source *source, const struct hr_delivery *lost, e
                 : hr_layer_send(layer, lost->channel, lost->data, lost->len, &options);
     if (r != 0)
         return r;
+    hr_metrics_redelivered(&source->server->metrics, source->pool->name);
     hr_time mark = source->mark;
     source->attempts = (uint8_t)(lost->attempts + 1);
     source_sent(source);

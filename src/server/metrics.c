@@ -68,6 +68,16 @@ void hr_metrics_request(struct hr_metrics *metrics, const struct hr_http *http)
     word_add(count, 1);
 }
 
+void hr_metrics_redelivered(struct hr_metrics *metrics, struct hr_str pool)
+{
+    if (!metrics->words)
+        return;
+    uint64_t *count =
+        pair_find(&metrics->words[PAIRS_AT], N_PAIRS - 1, metrics_key(pool, NO_STATUS, 0));
+    if (count)
+        word_add(count, 1);
+}
+
 static void observe(struct hr_metrics *metrics, struct hr_str pool, uint8_t kind, hr_time span)
 {
     uint64_t key = metrics_key(pool, 0, kind);
@@ -136,7 +146,7 @@ void hr_metrics_count_exit(struct hr_layer *layer, struct hr_str pool, enum hr_e
         return;
     word_set(&words[WORD_MAGIC], CLIENT_MAGIC);
     uint64_t *count = pair_find(&words[CLIENT_PAIRS_AT], N_CLIENT_PAIRS,
-                                metrics_key(pool, UINT16_MAX, (uint8_t)why));
+                                metrics_key(pool, NO_STATUS, (uint8_t)why));
     if (count)
         word_add(count, 1);
 }

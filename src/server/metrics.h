@@ -34,6 +34,8 @@ void hr_metrics_init(struct hr_metrics *metrics, struct hr_layer *layer);
 /* A request was answered; an event has ended. */
 void hr_metrics_request(struct hr_metrics *metrics, const struct hr_http *http);
 void hr_metrics_event(struct hr_metrics *metrics, const struct hr_source *source);
+/* One is given to another worker because its own has died. */
+void hr_metrics_redelivered(struct hr_metrics *metrics, struct hr_str pool);
 
 /* Right now. */
 void hr_metrics_connections(struct hr_metrics *metrics, uint32_t n_http, uint32_t n_websocket);

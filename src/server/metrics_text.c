@@ -188,10 +188,17 @@ static void put_requests(struct text *t)
     each_slot(t, SERVER_MAGIC, add_pairs);
     for (size_t i = 0; i < t->n_rows; i++) {
         uint64_t key = t->rows[i].key, reason = key & 0xff;
+        if (metrics_key_status(key) == NO_STATUS)
+            continue;
         put(t, "headrace_requests_total{pool=\"%.*s\",code=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
-            HR_STR(name_of(t, key)), (unsigned)(key >> 8 & 0xffff),
+            HR_STR(name_of(t, key)), (unsigned)metrics_key_status(key),
             reason == HR_REASON_NONE ? "" : reason_name(reason), t->rows[i].values[0]);
     }
+    put_header(t, METRIC_REDELIVERED);
+    for (size_t i = 0; i < t->n_rows; i++)
+        if (metrics_key_status(t->rows[i].key) == NO_STATUS)
+            put(t, "headrace_redelivered_total{pool=\"%.*s\"} %" PRIu64 "\n",
+                HR_STR(name_of(t, t->rows[i].key)), t->rows[i].values[0]);
 }
 
 static void put_histogram(struct text *t, const char *name, const char *label,

@@ -7,9 +7,10 @@
  *     1032  72 histograms of 14 words: key, 12 buckets, sum in microseconds
  *
  * A key of 0 is a free row. Keys:
- *     request    hash of the pool (40 bits) | status (16) | reason (8)
- *     exit       hash of the pool (40 bits) | 0xffff      | why (8)
- *     histogram  hash of the pool (40 bits) | 0           | 1 + enum hr_kind, or RUN
+ *     request      hash of the pool (40 bits) | status (16) | reason (8)
+ *     redelivered  hash of the pool (40 bits) | 0xffff      | 0
+ *     exit         hash of the pool (40 bits) | 0xffff      | why (8)
+ *     histogram    hash of the pool (40 bits) | 0           | 1 + enum hr_kind, or RUN
  *
  * Written by the slot's owner alone, relaxed; a reader may see a new row
  * before its first count, which adds nothing.
@@ -36,6 +37,7 @@ enum {
     CLIENT_PAIRS_AT = 2,
     N_CLIENT_PAIRS = 31,
     KIND_RUN = 0x80,
+    NO_STATUS = 0xffff,
 };
 
 #define SERVER_MAGIC UINT64_C(0x68726d6574723031) /* "hrmetr01" */
@@ -66,6 +68,10 @@ static inline uint64_t pool_hash(struct hr_str name)
 static inline uint64_t metrics_key(struct hr_str pool, uint16_t middle, uint8_t low)
 {
     return pool_hash(pool) << 24 | (uint64_t)middle << 8 | low;
+}
+static inline uint16_t metrics_key_status(uint64_t key)
+{
+    return (uint16_t)(key >> 8);
 }
 
 #endif /* HR_SERVER_METRICS_WORDS_H */

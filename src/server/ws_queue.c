@@ -344,7 +344,8 @@ void hr_ws_queue_on_lost(struct hr_source *source, const struct hr_delivery *los
     if (r == 0)
         return;
     struct hr_ws_item *event = hr_is_refusal(r) ? event_of_lost(source, lost) : NULL;
-    if (event) {
+    if (event) { /* sent as a new one, when there is room */
+        hr_metrics_redelivered(&source->server->metrics, source->pool->name);
         queue_push_front(ws, event);
         hr_source_refused(source);
         return;

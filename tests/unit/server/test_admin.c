@@ -100,6 +100,8 @@ static void metrics_have_the_names_that_are_promised(void **state)
     assert_has(text, "# TYPE headrace_dead_letters gauge\n");
     assert_has(text, "headrace_loop_lag_seconds{process=\"server.1\"}");
     assert_has(text, "# TYPE headrace_worker_exits_total counter\n");
+    assert_has(text, "# TYPE headrace_redelivered_total counter\n");
+    assert_null(strstr(text, "headrace_redelivered_total{"));
     world_free(w);
 }
 
