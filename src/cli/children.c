@@ -34,7 +34,6 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "cli/argv.h"
-#include "cli/exit.h"
 
 enum {
     FIRST_LISTENER_FD = 4,
@@ -96,15 +95,11 @@ static void keep_said(struct hr_proc *proc, struct hr_str line)
 static void on_stderr(struct hr_capture *capture, struct hr_str line)
 {
     struct hr_proc *proc = hr_container_of(capture, struct hr_proc, err);
-    char text[512];
     if (proc->state == HR_PROC_BOOTING && keep_boot_text(proc, line))
         return;
-    if (hr_str_starts(line, HR_LIT("crash signal="))) {
-        hr_str_copy(text, sizeof text, line);
-        if (hr_exit_format_crash(text, proc->crash_text, sizeof proc->crash_text))
-            return;
-    }
-    if (proc->state == HR_PROC_BOOTING && !proc->crash_text[0]) /* after it: the backtrace */
+    if (hr_exit_read_crash(line, &proc->crash))
+        return;
+    if (proc->state == HR_PROC_BOOTING && !proc->crash.text[0]) /* after it: the backtrace */
         keep_said(proc, line);
     log_line(proc, "stderr", line);
 }
@@ -330,7 +325,7 @@ const char *hr_proc_why(const struct hr_proc *proc, const char *otherwise)
 {
     if (proc->boot_text[0])
         return proc->boot_text;
-    return proc->crash_text[0] ? proc->crash_text : otherwise;
+    return proc->crash.text[0] ? proc->crash.text : otherwise;
 }
 
 /* Appends `text` to *len bytes of `out`, line feeds and runs of blanks as one blank. */

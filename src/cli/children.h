@@ -16,6 +16,7 @@
 
 #include "base/loop.h"
 #include "cli/capture.h"
+#include "cli/exit.h"
 #include "cli/sockets.h"
 #include "cli/settings.h"
 
@@ -46,7 +47,7 @@ struct hr_proc {
     bool was_killed;       /* by us, for taking too long */
     char boot_text[1024];  /* what our code in it said when it could not start */
     char said[512];        /* the last lines on stderr before that, while BOOTING */
-    char crash_text[512];  /* what it left when it broke */
+    struct hr_crash crash; /* what it left when it broke */
 };
 
 /* What to start. */

@@ -8,8 +8,8 @@
  *                                     done or refused, at once unless `wait`
  *
  * A record "crew:NAME" a pool holds what only the supervisor knows and status
- * shows: {channels, processes, exits, last_exit, refused, refused_reason};
- * exits and refusals are those of the last hour.
+ * shows: {channels, processes, exits, last_exit, base}. Exits are those of the
+ * last hour; `base` is a list of the pool's sums as they were (history.h).
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -175,23 +175,41 @@ static void pack_channels(struct hr_pack *pack, const struct hr_crew *crew)
 {
     const struct hr_settings_pool *pool = hr_pool_find(crew->settings, hr_str_of(crew->name));
     uint32_t n = pool ? pool->channels.n : 0;
-    if (n > 8)
-        n = 8; /* as many as status shows; a record is small */
+    if (n > HR_CREW_SHOWN_CHANNELS)
+        n = HR_CREW_SHOWN_CHANNELS;
     hr_pack_list(pack, n);
     for (uint32_t i = 0; i < n; i++)
         hr_pack_cstr(pack, pool->channels.item[i]);
 }
 
+static void pack_base(struct hr_pack *pack, const struct hr_crew *crew)
+{
+    struct hr_pool_sums base;
+    hr_history_base(&crew->history, &base);
+    hr_pack_list(pack, HR_N_SUMS);
+    for (int i = 0; i < HR_N_SUMS; i++)
+        hr_pack_int(pack, (int64_t)base.n[i]);
+}
+
+static void sample_crew(struct hr_supervisor *supervisor, struct hr_crew *crew)
+{
+    const struct hr_settings_pool *pool = hr_pool_find(crew->settings, hr_str_of(crew->name));
+    const struct hr_pool_takes takes = {.name = hr_str_of(crew->name),
+                                        .globs = pool ? pool->channels.item : NULL,
+                                        .n_globs = pool ? pool->channels.n : 0};
+    struct hr_pool_sums sums;
+    hr_figures_of_pool(supervisor->layer, &takes, &sums);
+    hr_history_add(&crew->history, &sums, hr_time_now());
+}
+
 static void report_crew(struct hr_supervisor *supervisor, struct hr_crew *crew)
 {
-    uint8_t data[1280];
+    uint8_t data[HR_RECORD_MAX];
     char key[HR_RECORD_KEY_MAX + 1];
     struct hr_pack pack;
-    enum hr_reason reason;
-    uint64_t n_refused = hr_history_of_hour(&crew->history, &reason);
 
     hr_pack_init(&pack, data, sizeof data);
-    hr_pack_map(&pack, 6);
+    hr_pack_map(&pack, 5);
     hr_pack_cstr(&pack, "channels");
     pack_channels(&pack, crew);
     hr_pack_cstr(&pack, "processes");
@@ -200,10 +218,8 @@ static void report_crew(struct hr_supervisor *supervisor, struct hr_crew *crew)
     hr_pack_int(&pack, hr_crew_exits_in_hour(crew));
     hr_pack_cstr(&pack, "last_exit");
     hr_pack_cstr(&pack, crew->last_exit);
-    hr_pack_cstr(&pack, "refused");
-    hr_pack_int(&pack, (int64_t)n_refused);
-    hr_pack_cstr(&pack, "refused_reason");
-    hr_pack_cstr(&pack, hr_reason_name(reason));
+    hr_pack_cstr(&pack, "base");
+    pack_base(&pack, crew);
     snprintf(key, sizeof key, "crew:%s", crew->name);
     if (hr_pack_done(&pack) < 0 ||
         hr_layer_record_put(supervisor->layer, hr_str_of(key), data, hr_pack_len(&pack)) != 0)
@@ -214,10 +230,9 @@ void hr_control_report(struct hr_supervisor *supervisor)
 {
     hr_list_foreach (node, &supervisor->crews) {
         struct hr_crew *crew = hr_container_of(node, struct hr_crew, node);
-        if (!crew->is_server) {
-            hr_history_sample(&crew->history, supervisor->layer, hr_str_of(crew->name),
-                              hr_time_now());
-            report_crew(supervisor, crew);
-        }
+        if (crew->is_server || !crew->settings) /* a new pool's, whose first workers boot */
+            continue;
+        sample_crew(supervisor, crew);
+        report_crew(supervisor, crew);
     }
 }

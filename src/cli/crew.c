@@ -314,11 +314,13 @@ static void log_boot_failure(const struct hr_proc *proc, const char *how)
 }
 
 /* What becomes of the event that it held, as far as that is known here. */
-static const char *consequence(const struct hr_crew *crew, const char *crash_text)
+static const char *consequence(const struct hr_crew *crew, const struct hr_crash *crash)
 {
-    if (!strstr(crash_text, " on websocket."))
+    if (!crash->had_event)
         return "";
-    return crew->redelivers ? "; the event is redelivered" : "; the event is lost and counted";
+    if (crew->redelivers && !crash->was_retried)
+        return "; the event is redelivered";
+    return "; the event is lost and counted";
 }
 
 static void log_death(const struct hr_seat *seat, const struct hr_proc *proc, const char *how)
@@ -326,8 +328,8 @@ static void log_death(const struct hr_seat *seat, const struct hr_proc *proc, co
     char text[700];
     const struct hr_crew *crew = seat->crew;
     snprintf(text, sizeof text, "%s %s died: %s%s", crew->is_server ? "interface" : "worker",
-             proc->label, proc->crash_text[0] ? proc->crash_text : how,
-             consequence(crew, proc->crash_text));
+             proc->label, proc->crash.text[0] ? proc->crash.text : how,
+             consequence(crew, &proc->crash));
     hr_log(crew->is_server ? HR_EV_SERVER_DIED : HR_EV_WORKER_DIED,
            "worker=%s pid=%d reason=%s text=%s", proc->label, (int)proc->pid,
            HR_LOG_Q(hr_str_of(how)), HR_LOG_Q(hr_str_of(text)));

@@ -34,9 +34,8 @@ static struct hr_str pair_value(struct hr_str line, struct hr_str key)
     return (struct hr_str){0};
 }
 
-bool hr_exit_format_crash(const char *line, char *out, size_t size)
+bool hr_exit_read_crash(struct hr_str text, struct hr_crash *out)
 {
-    struct hr_str text = hr_str_of(line);
     if (!hr_str_starts(text, HR_LIT("crash signal=")))
         return false;
     struct hr_str signal = pair_value(text, HR_LIT("signal")),
@@ -45,10 +44,12 @@ bool hr_exit_format_crash(const char *line, char *out, size_t size)
                   channel = pair_value(text, HR_LIT("channel")),
                   path = pair_value(text, HR_LIT("path")),
                   connection = pair_value(text, HR_LIT("connection"));
-    snprintf(out, size, "%.*s%s%.*s%s%.*s%s%s%.*s%s%.*s%s%.*s", HR_STR(signal),
+    snprintf(out->text, sizeof out->text, "%.*s%s%.*s%s%.*s%s%s%.*s%s%.*s%s%.*s", HR_STR(signal),
              function.len ? " in " : "", HR_STR(function), at.len ? " (" : "", HR_STR(at),
              at.len ? ")" : "", channel.len ? " on " : "", HR_STR(channel), path.len ? " " : "",
              HR_STR(path), connection.len ? ", connection " : "", HR_STR(connection));
+    out->had_event = hr_str_starts(channel, HR_LIT("websocket."));
+    out->was_retried = pair_value(text, HR_LIT("attempts")).len > 0;
     return true;
 }
 

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/str.h"
+
 /* What the program's exit codes mean; each error message says the rest. */
 enum hr_exit_code {
     HR_EXIT_OK = 0,
@@ -21,11 +23,15 @@ enum hr_exit_code {
  * (oom)". `is_oom`: the kernel has killed for memory meanwhile. */
 void hr_exit_format(int wait_status, bool is_oom, char *out, size_t size);
 
-/* Reads the line that a crashing worker leaves ("crash signal=SIGSEGV ...
- * channel=websocket.receive path=/chat connection=51 function=say") and says
- * "SIGSEGV in say on websocket.receive /chat, connection 51". False when it
- * is no such line. */
-bool hr_exit_format_crash(const char *line, char *out, size_t size);
+/* The line that a crashing worker leaves ("crash signal=SIGSEGV ...
+ * channel=websocket.receive path=/chat connection=51 attempts=1 function=say"). */
+struct hr_crash {
+    char text[512];   /* "SIGSEGV in say on websocket.receive /chat, connection 51" */
+    bool had_event;   /* a WebSocket's, whose fate on_crash decides */
+    bool was_retried; /* and which had lost a worker before */
+};
+/* False when it is no such line; *out is then unchanged. */
+bool hr_exit_read_crash(struct hr_str line, struct hr_crash *out);
 
 /* Times that the kernel has killed for want of memory since boot. */
 unsigned long long hr_exit_count_oom(void);

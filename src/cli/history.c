@@ -5,29 +5,26 @@
 
 #define STEP (60 * HR_SECOND)
 
-void hr_history_add(struct hr_history *history, const uint64_t sums[HR_N_REASONS], hr_time now)
+void hr_history_add(struct hr_history *history, const struct hr_pool_sums *sums, hr_time now)
 {
-    if (history->n_steps == 0 || now >= history->next_step) {
-        memcpy(history->before[history->n_steps++ % HR_HISTORY_STEPS], sums,
-               sizeof history->before[0]);
-        history->next_step = now + STEP;
-    }
-    memcpy(history->now, sums, sizeof history->now);
+    if (history->n_steps > 0 && now < history->next_step)
+        return;
+    history->samples[history->n_steps++ % HR_HISTORY_STEPS] = *sums;
+    history->next_step = now + STEP;
 }
 
-void hr_history_sample(struct hr_history *history, struct hr_layer *layer, struct hr_str pool,
-                       hr_time now)
+/* The sample that was taken `n` steps before the latest, or the oldest kept. */
+static const struct hr_pool_sums *sample_before(const struct hr_history *history, uint32_t n)
 {
-    struct hr_pool_figures figures;
-    hr_figures_of_pool(layer, pool, &figures);
-    hr_history_add(history, figures.n_refused, now);
+    uint32_t oldest = history->n_steps > HR_HISTORY_STEPS ? history->n_steps - HR_HISTORY_STEPS : 0;
+    uint32_t wanted = history->n_steps > n + 1 ? history->n_steps - 1 - n : 0;
+    return &history->samples[(wanted > oldest ? wanted : oldest) % HR_HISTORY_STEPS];
 }
 
-uint64_t hr_history_of_hour(const struct hr_history *history, enum hr_reason *most)
+void hr_history_base(const struct hr_history *history, struct hr_pool_sums *out)
 {
-    struct hr_pool_figures figures = {0};
-    uint32_t oldest = history->n_steps < HR_HISTORY_STEPS ? 0 : history->n_steps % HR_HISTORY_STEPS;
-    for (int i = 0; i < HR_N_REASONS; i++)
-        figures.n_refused[i] = history->now[i] - history->before[oldest][i];
-    return hr_figures_refused(&figures, most);
+    *out = *sample_before(history, HR_HISTORY_STEPS);
+    const struct hr_pool_sums *recent = sample_before(history, HR_HISTORY_RECENT);
+    memcpy(&out->n[HR_SUM_WAIT], &recent->n[HR_SUM_WAIT],
+           (HR_N_SUMS - HR_SUM_WAIT) * sizeof *out->n);
 }

@@ -16,18 +16,6 @@
 #include "cli/verbs.h"
 #include "worker/busy.h"
 
-static const char *const event_kinds[] = {"http.request.", "websocket.connect.",
-                                          "websocket.receive.", "websocket.disconnect."};
-enum { N_EVENT_KINDS = sizeof event_kinds / sizeof *event_kinds };
-
-bool hr_status_is_event_channel(const char *channel)
-{
-    for (int i = 0; i < N_EVENT_KINDS; i++)
-        if (hr_str_starts(hr_str_of(channel), hr_str_of(event_kinds[i])))
-            return true;
-    return false;
-}
-
 /* ---- records -----------------------------------------------------------------------------------
  */
 
@@ -50,14 +38,24 @@ static uint64_t positive(int64_t number)
 
 static void read_globs(struct hr_status_pool *pool, const struct hr_msg *msg)
 {
-    enum { MAX = sizeof pool->globs / sizeof *pool->globs };
     struct hr_value list, item;
     if (!hr_msg_get(msg, "channels", &list) || list.type != HR_TYPE_LIST)
         return;
     struct hr_walk walk = hr_walk(&list);
-    while (pool->n_globs < MAX && hr_list_next(&walk, &item))
+    while (pool->n_globs < HR_CREW_SHOWN_CHANNELS && hr_list_next(&walk, &item))
         if (item.type == HR_TYPE_STRING)
             hr_str_copy(pool->globs[pool->n_globs++], sizeof *pool->globs, item.as.str);
+}
+
+/* One of another length is another version's, and would be taken off the wrong sums. */
+static void read_base(struct hr_status_pool *pool, const struct hr_msg *msg)
+{
+    struct hr_value list, item;
+    if (!hr_msg_get(msg, "base", &list) || list.type != HR_TYPE_LIST || list.n != HR_N_SUMS)
+        return;
+    struct hr_walk walk = hr_walk(&list);
+    for (int i = 0; i < HR_N_SUMS && hr_list_next(&walk, &item); i++)
+        pool->base.n[i] = item.type == HR_TYPE_INT ? positive(item.as.integer) : 0;
 }
 
 static void read_crew(struct hr_status *status, struct hr_str name, const struct hr_msg *msg)
@@ -67,10 +65,8 @@ static void read_crew(struct hr_status *status, struct hr_str name, const struct
         return;
     pool->n_wanted = (uint32_t)positive(hr_msg_int(msg, "processes", 0));
     pool->n_exits = (uint32_t)positive(hr_msg_int(msg, "exits", 0));
-    pool->n_refused = positive(hr_msg_int(msg, "refused", 0));
     hr_str_copy(pool->last_exit, sizeof pool->last_exit, hr_msg_str(msg, "last_exit"));
-    hr_str_copy(pool->refused_reason, sizeof pool->refused_reason,
-                hr_msg_str(msg, "refused_reason"));
+    read_base(pool, msg);
     read_globs(pool, msg);
 }
 
@@ -153,48 +149,32 @@ static void read_members(struct hr_status *status, struct hr_layer *layer)
     }
 }
 
-/* ---- channels and counters
- * ------------------------------------------------------------------------ */
+/* ---- counters
+ * ---------------------------------------------------------------------------------- */
 
-static void add_channel(struct hr_status_pool *pool, const struct hr_channel_stats *stats)
+static void read_pool_figures(struct hr_status_pool *pool, struct hr_layer *layer)
 {
-    pool->n_queued += stats->depth;
-    pool->n_lost += stats->n_dropped[HR_REASON_WORKER_DIED];
-    if (stats->oldest > pool->oldest)
-        pool->oldest = stats->oldest;
-}
-
-static bool pool_takes(const struct hr_status_pool *pool, const char *channel)
-{
-    for (int i = 0; i < N_EVENT_KINDS; i++) {
-        size_t len = strlen(event_kinds[i]);
-        if (strncmp(channel, event_kinds[i], len) == 0)
-            return strcmp(channel + len, pool->name) == 0;
-    }
+    const char *globs[HR_CREW_SHOWN_CHANNELS];
+    const struct hr_pool_takes takes = {
+        .name = hr_str_of(pool->name), .globs = globs, .n_globs = pool->n_globs};
+    struct hr_pool_sums sums;
+    struct hr_queue_figures queue;
     for (uint32_t i = 0; i < pool->n_globs; i++)
-        if (hr_str_glob(hr_str_of(pool->globs[i]), hr_str_of(channel)))
-            return true;
-    return false;
-}
+        globs[i] = pool->globs[i];
 
-static void read_channels(struct hr_status *status, struct hr_layer *layer)
-{
-    struct hr_channel_stats stats;
-    for (uint32_t i = 0; hr_layer_channel_stats(layer, i, &stats); i++)
-        for (uint32_t k = 0; k < status->n_pools; k++)
-            if (pool_takes(&status->pools[k], stats.name))
-                add_channel(&status->pools[k], &stats);
-}
+    hr_figures_of_queue(layer, &takes, &queue);
+    pool->n_queued = queue.n;
+    pool->oldest = queue.oldest;
 
-static void read_figures(struct hr_status *status, struct hr_layer *layer)
-{
-    for (uint32_t i = 0; i < status->n_pools; i++) {
-        struct hr_pool_figures figures;
-        hr_figures_of_pool(layer, hr_str_of(status->pools[i].name), &figures);
-        status->pools[i].wait_p99 = hr_figures_p99(figures.wait);
-        status->pools[i].run_p99 = hr_figures_p99(figures.run);
-    }
-    hr_figures_of_connections(layer, &status->connections);
+    hr_figures_of_pool(layer, &takes, &sums);
+    pool->n_redelivered_ever = sums.n[HR_SUM_REDELIVERED];
+    pool->n_lost_ever = sums.n[HR_SUM_LOST];
+    hr_figures_subtract(&sums, &pool->base);
+    pool->n_redelivered = sums.n[HR_SUM_REDELIVERED];
+    pool->n_lost = sums.n[HR_SUM_LOST];
+    pool->n_refused = hr_figures_refused(&sums, &pool->refused_reason);
+    pool->wait_p99 = hr_figures_p99(&sums.n[HR_SUM_WAIT]);
+    pool->run_p99 = hr_figures_p99(&sums.n[HR_SUM_RUN]);
 }
 
 static void status_read(struct hr_layer *layer, const char *url, struct hr_status *out)
@@ -204,8 +184,9 @@ static void status_read(struct hr_layer *layer, const char *url, struct hr_statu
     out->up_since = out->arena.created_at;
     read_records(out, layer);
     read_members(out, layer);
-    read_channels(out, layer);
-    read_figures(out, layer);
+    for (uint32_t i = 0; i < out->n_pools; i++)
+        read_pool_figures(&out->pools[i], layer);
+    hr_figures_of_connections(layer, &out->connections);
     if (!out->name[0]) { /* never supervised: the directory's name is as good */
         const char *slash = strrchr(url, '/');
         hr_str_copy(out->name, sizeof out->name, hr_str_of(slash ? slash + 1 : url));

@@ -15,13 +15,15 @@ struct hr_status_pool {
     uint32_t n_stuck; /* in the same call for over 30 s */
     uint64_t n_queued;
     hr_time oldest;
-    hr_time wait_p99, run_p99;
     uint32_t n_exits; /* of the last hour */
     char last_exit[64];
-    uint64_t n_refused; /* of the last hour */
-    char refused_reason[32];
-    uint64_t n_lost; /* events that went with their worker, since the layer was made */
-    char globs[8][HR_NAME_MAX + 1]; /* plain channels it takes; of more, the first */
+    struct hr_pool_sums base;  /* the sums as they were: history.h */
+    hr_time wait_p99, run_p99; /* of the last five minutes */
+    uint64_t n_refused;        /* these: of the last hour */
+    enum hr_reason refused_reason;
+    uint64_t n_redelivered, n_lost;
+    uint64_t n_redelivered_ever, n_lost_ever;            /* since the layer was made */
+    char globs[HR_CREW_SHOWN_CHANNELS][HR_NAME_MAX + 1]; /* plain channels it takes */
     uint32_t n_globs;
 };
 
@@ -42,8 +44,5 @@ struct hr_status {
 /* Prints it; `is_all`: every channel and every process too. */
 void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer, bool is_all);
 void hr_status_print_json(const struct hr_status *status, struct hr_layer *layer, bool is_all);
-
-/* Is this a pool's own channel of events ("http.request.web")? */
-bool hr_status_is_event_channel(const char *channel);
 
 #endif /* HR_CLI_STATUS_H */

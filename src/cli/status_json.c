@@ -29,8 +29,10 @@ static void print_pool(const struct hr_status_pool *pool)
            seconds(pool->oldest), seconds(pool->wait_p99), seconds(pool->run_p99), pool->n_exits);
     put_text("last_exit", pool->last_exit);
     printf(", \"refused_1h\": %" PRIu64 ", ", pool->n_refused);
-    put_text("refused_reason", pool->n_refused ? pool->refused_reason : "");
-    printf(", \"lost\": %" PRIu64 "}", pool->n_lost);
+    put_text("refused_reason", pool->n_refused ? hr_reason_name(pool->refused_reason) : "");
+    printf(", \"redelivered_1h\": %" PRIu64 ", \"lost_1h\": %" PRIu64 ", \"redelivered\": %" PRIu64
+           ", \"lost\": %" PRIu64 "}",
+           pool->n_redelivered, pool->n_lost, pool->n_redelivered_ever, pool->n_lost_ever);
 }
 
 static void print_channel(const struct hr_channel_stats *stats)

@@ -72,19 +72,19 @@ static void print_pool(const struct hr_status_pool *pool)
     snprintf(busy, sizeof busy, "%" PRIu32 "/%" PRIu32, pool->n_busy, pool->n_live);
     snprintf(exits, sizeof exits, "%" PRIu32 "%s%s", pool->n_exits, pool->n_exits ? "  " : "",
              pool->n_exits ? pool->last_exit : "");
-    printf("%-10s %-6s %-6s %-6" PRIu32 " %-8s %-9s %-9s %-9s %-18s %s%s%s\n", pool->name,
+    printf("%-10s %-6s %-6s %-6" PRIu32 " %-8s %-9s %-12s %-11s %-18s %s%s%s\n", pool->name,
            processes, busy, pool->n_stuck, grouped(pool->n_queued, queued),
            span(pool->oldest, oldest), span(pool->wait_p99, wait), span(pool->run_p99, run), exits,
            grouped(pool->n_refused, refused), pool->n_refused ? "  " : "",
-           pool->n_refused ? pool->refused_reason : "");
+           pool->n_refused ? hr_reason_name(pool->refused_reason) : "");
 }
 
 static void print_pools(const struct hr_status *status)
 {
     if (status->n_pools == 0)
         return;
-    printf("%-10s %-6s %-6s %-6s %-8s %-9s %-9s %-9s %-18s %s\n", "POOL", "PROC", "BUSY", "STUCK",
-           "QUEUE", "OLDEST", "WAIT p99", "RUN p99", "EXITS 1h", "REFUSED 1h");
+    printf("%-10s %-6s %-6s %-6s %-8s %-9s %-12s %-11s %-18s %s\n", "POOL", "PROC", "BUSY", "STUCK",
+           "QUEUE", "OLDEST", "WAIT p99 5m", "RUN p99 5m", "EXITS 1h", "REFUSED 1h");
     for (uint32_t i = 0; i < status->n_pools; i++)
         print_pool(&status->pools[i]);
 }
@@ -113,7 +113,7 @@ static void hint_site(const struct hr_status *status)
 
 static void hint_pool(const struct hr_status_pool *pool, bool is_up)
 {
-    char hint[256], lost[NUMBER_MAX];
+    char hint[256], lost[NUMBER_MAX], redelivered[NUMBER_MAX];
     if (pool->n_ready == 0 && pool->n_queued > 0) {
         snprintf(hint, sizeof hint, "%s: no worker is ready, and %" PRIu64 " events wait",
                  pool->name, pool->n_queued);
@@ -128,11 +128,11 @@ static void hint_pool(const struct hr_status_pool *pool, bool is_up)
                  pool->name, pool->n_stuck, pool->n_stuck == 1 ? " has been" : "s have been");
         print_hint(hint, "gdb -p its pid; its timeout will retire it");
     }
-    if (pool->n_lost > 0) {
-        snprintf(hint, sizeof hint, "%s: %s event%s lost with the worker that held %s", pool->name,
-                 grouped(pool->n_lost, lost), pool->n_lost == 1 ? " was" : "s were",
-                 pool->n_lost == 1 ? "it" : "them");
-        print_hint(hint, "reason=worker_died");
+    if (pool->n_lost + pool->n_redelivered > 0) {
+        snprintf(hint, sizeof hint, "%s: of events whose worker died, %s redelivered, %s lost (1h)",
+                 pool->name, grouped(pool->n_redelivered, redelivered),
+                 grouped(pool->n_lost, lost));
+        print_hint(hint, "the log says who died: worker_died");
     }
 }
 
@@ -159,7 +159,7 @@ static void hint_channels(struct hr_layer *layer)
             snprintf(hint, sizeof hint, "dead letters: %" PRIu32 " on %s", stats.depth,
                      stats.name + 5);
             print_hint(hint, "");
-        } else if (stats.n_listeners == 0 && !hr_status_is_event_channel(stats.name)) {
+        } else if (stats.n_listeners == 0 && !hr_channel_is_of_events(stats.name)) {
             hint_unheard(layer, &stats);
         }
     }

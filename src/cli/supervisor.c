@@ -30,7 +30,7 @@
 
 #define SCAN_BUSY (20 * HR_MS)
 #define SCAN_IDLE (500 * HR_MS)
-#define REPORT_EVERY (10 * HR_SECOND)
+#define REPORT_EVERY (30 * HR_SECOND) /* more often than samples are taken: history.h */
 #define REPORT_SOON (100 * HR_MS)
 
 static bool move_allowed(enum hr_supervisor_state from, enum hr_supervisor_state to)
@@ -108,7 +108,6 @@ static void on_up(struct hr_supervisor *supervisor)
         hr_log(HR_EV_START, "pid=%d layer=%s", (int)getpid(), supervisor->layer_url);
     }
     hr_notify("READY=1");
-    hr_control_report(supervisor);
 }
 
 /* ---- the layer's table of members
@@ -383,7 +382,7 @@ static int start_all(struct hr_supervisor *supervisor)
         return hr_trace(r);
     if (hr_notify_watchdog_interval() > 0)
         on_watchdog(&supervisor->watchdog);
-    hr_loop_start_timer(supervisor->loop, &supervisor->report, REPORT_EVERY, on_report);
+    on_report(&supervisor->report);
     hr_supervisor_scan_soon(supervisor);
     return 0;
 }

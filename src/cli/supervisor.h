@@ -181,7 +181,7 @@ HR_MUST_CHECK int hr_control_open(struct hr_supervisor *supervisor);
 void hr_control_close(struct hr_supervisor *supervisor);
 void hr_control_answer(struct hr_supervisor *supervisor, const struct hr_asker *asker, bool is_ok,
                        int code, const char *text);
-/* Puts what status shows of each crew into the layer. */
+/* Puts what status shows of each crew into the layer, whatever has changed. */
 void hr_control_report(struct hr_supervisor *supervisor);
 
 #endif /* HR_CLI_SUPERVISOR_H */

@@ -119,6 +119,7 @@ struct hr_ctx *hr_ctx_new(struct hr_worker *worker, const struct hr_delivery *de
     ctx->reply = delivery->reply;
     ctx->seq = hr_addr_is_set(&delivery->reply) ? delivery->seq : 0;
     ctx->lease = delivery->lease;
+    ctx->attempts = delivery->attempts;
     ctx->taken_at = delivery->taken_at;
     ctx->answer = ctx->kind == HR_CTX_RECEIVE      ? HR_ANSWER_STARTED
                   : ctx->kind == HR_CTX_DISCONNECT ? HR_ANSWER_GIVEN

@@ -88,6 +88,7 @@ struct hr_ctx {
     struct hr_str path;
     struct hr_addr reply;
     struct hr_lease lease;
+    uint32_t attempts; /* deliveries before this one */
     hr_time taken_at;
     struct hr_str reply_text; /* of `reply`, made when asked for */
 

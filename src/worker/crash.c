@@ -158,6 +158,10 @@ static void line_add_event(struct crash_line *line, const struct hr_ctx *ctx)
         line_add_text(line, " connection=");
         line_add_number(line, ctx->reply.conn);
     }
+    if (ctx->attempts > 0) {
+        line_add_text(line, " attempts=");
+        line_add_number(line, ctx->attempts);
+    }
 }
 
 static const char *signal_name(int number)

@@ -100,9 +100,10 @@ HR_MUST_CHECK int hr_worker_run(const struct hr_worker_config *config);
  * was in hand, then a backtrace, and the signal takes its default action:
  *
  *   crash signal=SIGSEGV pool=chat worker=chat.3 channel=websocket.receive
- *   path=/chat connection=51 function=say at=chat.c:23
+ *   path=/chat connection=51 attempts=1 function=say at=chat.c:23
  *
- * (one line; values hold no spaces; pairs that are not known are left out).
+ * (one line; values hold no spaces; pairs that are not known are left out;
+ * attempts are the deliveries before this one, if there were any).
  * hr_worker_run() installs it. */
 void hr_worker_catch_crashes(void);
 

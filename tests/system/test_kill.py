@@ -156,15 +156,19 @@ def test_an_event_whose_worker_died_is_redelivered_once_and_the_socket_stays(sit
         ws.send("count")
         assert ws.recv(PATIENCE) == "3", "state goes on"
         wait_until(lambda: len(s.events("worker_died")) == 1, "deaths in the log: 1")
+        assert (s.pool("web")["redelivered"], s.pool("web")["lost"]) == (1, 0)
 
 
 def test_an_event_that_kills_twice_is_counted_and_the_socket_stays(site):
     with site("-w", 2) as s, open_ws(s) as ws:
-        ws.send("die")
+        ws.send("abort")
         ws.send("count")
         assert ws.recv(PATIENCE) == "1", "the state of the event that was lost is not there"
         wait_until(lambda: len(s.events("worker_died")) == 2, "deaths in the log: 2")
         assert s.channel("websocket.receive.web")["dropped"] == {"worker_died": 1}
+        assert (s.pool("web")["redelivered"], s.pool("web")["lost"]) == (1, 1)
+        fates = {line["text"].rpartition("; ")[2] for line in s.events("worker_died")}
+        assert fates == {"the event is redelivered", "the event is lost and counted"}
 
 
 def test_on_crash_count_delivers_no_event_again(site, tmp_path):

@@ -349,6 +349,8 @@ static int take_message(struct hr_ctx *ctx, const struct hr_msg *received)
     }
     if (command(text, "die", &rest))
         return raise(SIGKILL);
+    if (command(text, "abort", &rest))
+        abort();
     if (command(text, "flood ", &rest))
         return flood(ctx, number(rest));
     if (command(text, "join ", &rest)) {

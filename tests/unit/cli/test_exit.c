@@ -24,26 +24,32 @@ static void statuses_have_words(void **state)
 
 static void a_crash_line_becomes_a_sentence(void **state)
 {
-    char text[256];
+    struct hr_crash crash;
     (void)state;
-    assert_true(hr_exit_format_crash("crash signal=SIGSEGV pool=chat worker=chat.3 "
-                                     "channel=websocket.receive path=/chat connection=51 "
-                                     "function=say at=chat.c:23",
-                                     text, sizeof text));
-    assert_string_equal(text,
+    assert_true(hr_exit_read_crash(HR_LIT("crash signal=SIGSEGV pool=chat worker=chat.3 "
+                                          "channel=websocket.receive path=/chat connection=51 "
+                                          "function=say at=chat.c:23"),
+                                   &crash));
+    assert_string_equal(crash.text,
                         "SIGSEGV in say (chat.c:23) on websocket.receive /chat, connection 51");
-    assert_true(hr_exit_format_crash("crash signal=SIGABRT pool=web", text, sizeof text));
-    assert_string_equal(text, "SIGABRT");
-    assert_false(hr_exit_format_crash("a crash signal=1", text, sizeof text));
+    assert_true(crash.had_event && !crash.was_retried);
+    assert_true(hr_exit_read_crash(
+        HR_LIT("crash signal=SIGBUS channel=websocket.connect connection=5 attempts=1"), &crash));
+    assert_true(crash.had_event && crash.was_retried);
+    assert_true(hr_exit_read_crash(HR_LIT("crash signal=SIGABRT pool=web"), &crash));
+    assert_string_equal(crash.text, "SIGABRT");
+    assert_false(crash.had_event);
+    assert_false(hr_exit_read_crash(HR_LIT("a crash signal=1"), &crash));
 }
 
 static void a_long_crash_line_is_cut_to_the_room_there_is(void **state)
 {
-    char line[400] = "crash signal=SIGSEGV path=/", text[32];
+    char line[1000] = "crash signal=SIGSEGV path=/";
+    struct hr_crash crash;
     (void)state;
-    memset(line + strlen(line), 'x', 300);
-    assert_true(hr_exit_format_crash(line, text, sizeof text));
-    assert_int_equal(strlen(text), sizeof text - 1);
+    memset(line + strlen(line), 'x', 900);
+    assert_true(hr_exit_read_crash(hr_str_of(line), &crash));
+    assert_int_equal(strlen(crash.text), sizeof crash.text - 1);
 }
 
 int test_exit(void)
