@@ -26,6 +26,10 @@ static inline size_t hr_json_pack_bound(size_t len)
  * line and column in *diag. */
 HR_MUST_CHECK int hr_json_pack(struct hr_str text, struct hr_pack *pack, struct hr_diag *diag);
 
+/* Writes a message on one line. Bytes become {"base64": "..."}, a number that
+ * is none null. */
+void hr_json_put_message(FILE *file, const struct hr_msg *msg);
+
 /* Writes a string with its quotes. Bytes that are no UTF-8 become '?'. */
 void hr_json_put_string(FILE *file, struct hr_str text);
 

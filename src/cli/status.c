@@ -193,23 +193,33 @@ static void status_read(struct hr_layer *layer, const char *url, struct hr_statu
     }
 }
 
+void hr_status_show(const struct hr_status_view *view, FILE *out)
+{
+    status_read(view->layer, view->url, view->status);
+    if (view->is_json)
+        hr_status_print_json(out, view->status, view->layer, view->is_all);
+    else
+        hr_status_print_text(out, view->status, view->layer, view->is_all);
+}
+
 int hr_verb_status(const struct hr_args *args)
 {
     struct hr_visit visit;
-    bool is_all = hr_args_option(args, HR_OPT_ALL) != NULL;
     int code = hr_visit_begin(args, HR_ROLE_OBSERVER, &visit);
-    struct hr_status *status = code == 0 ? hr_alloc(sizeof *status) : NULL;
-    if (status) {
-        status_read(visit.layer, visit.url, status);
-        if (hr_args_option(args, HR_OPT_JSON))
-            hr_status_print_json(status, visit.layer, is_all);
-        else
-            hr_status_print_text(status, visit.layer, is_all);
-    } else if (code == 0) {
+    struct hr_status_view view = {.layer = visit.layer,
+                                  .url = visit.url,
+                                  .status = code == 0 ? hr_alloc(sizeof *view.status) : NULL,
+                                  .is_json = hr_args_option(args, HR_OPT_JSON) != NULL,
+                                  .is_all = hr_args_option(args, HR_OPT_ALL) != NULL};
+    if (code == 0 && !view.status) {
         hr_complain("%s", hr_error_text(HR_ERR_NOMEM));
         code = HR_EXIT_SETTINGS;
+    } else if (code == 0 && hr_args_option(args, HR_OPT_LIVE)) {
+        code = hr_status_watch(&view);
+    } else if (code == 0) {
+        hr_status_show(&view, stdout);
     }
-    hr_free(status);
+    hr_free(view.status);
     hr_visit_end(&visit);
     return code;
 }

@@ -2,6 +2,8 @@
 #ifndef HR_CLI_STATUS_H
 #define HR_CLI_STATUS_H
 
+#include <stdio.h>
+
 #include <headrace/layer.h>
 
 #include "cli/figures.h"
@@ -41,8 +43,22 @@ struct hr_status {
     uint32_t n_pools;
 };
 
+/* What is looked at and how. */
+struct hr_status_view {
+    struct hr_layer *layer; /* an observer's */
+    const char *url;
+    struct hr_status *status; /* room for it */
+    bool is_json, is_all;
+};
+/* Gathers and prints. */
+void hr_status_show(const struct hr_status_view *view, FILE *out);
+/* The same every second, until `q`, a signal, or nobody reads any more. Gives the exit code. */
+int hr_status_watch(const struct hr_status_view *view);
+
 /* Prints it; `is_all`: every channel and every process too. */
-void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer, bool is_all);
-void hr_status_print_json(const struct hr_status *status, struct hr_layer *layer, bool is_all);
+void hr_status_print_text(FILE *out, const struct hr_status *status, struct hr_layer *layer,
+                          bool is_all);
+void hr_status_print_json(FILE *out, const struct hr_status *status, struct hr_layer *layer,
+                          bool is_all);
 
 #endif /* HR_CLI_STATUS_H */

@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "cli/channels.h"
+#include "cli/letters.h"
 #include "cli/status.h"
 #include "cli/units.h"
 
@@ -36,34 +37,34 @@ static const char *span(hr_time duration, char out[HR_UNITS_TEXT_MAX])
     return out;
 }
 
-static void print_hint(const char *hint, const char *remedy)
+static void print_hint(FILE *out, const char *hint, const char *remedy)
 {
     if (remedy[0])
-        printf("! %-*s  %s\n", HINT_WIDTH, hint, remedy);
+        fprintf(out, "! %-*s  %s\n", HINT_WIDTH, hint, remedy);
     else
-        printf("! %s\n", hint);
+        fprintf(out, "! %s\n", hint);
 }
 
 /* ---- the first line
  * ------------------------------------------------------------------------------ */
 
-static void print_site(const struct hr_status *status)
+static void print_site(FILE *out, const struct hr_status *status)
 {
     char age[HR_UNITS_TEXT_MAX], total[HR_UNITS_TEXT_MAX], all[NUMBER_MAX], sockets[NUMBER_MAX];
     hr_time up = hr_time_wall() - status->up_since;
     bool is_up = status->n_servers + status->n_workers > 0;
     hr_units_about_size(status->arena.bytes_total, total);
-    printf("%s   %s%s   %s  %" PRIu64 " of %s used   %s connections (%s WebSocket)\n", status->name,
-           is_up ? "up " : "down", is_up ? span(up > 0 ? up : 1, age) : "", status->url,
-           status->arena.bytes_used >> 20, total,
-           grouped(status->connections.n_http + status->connections.n_websocket, all),
-           grouped(status->connections.n_websocket, sockets));
+    fprintf(out, "%s   %s%s   %s  %" PRIu64 " of %s used   %s connections (%s WebSocket)\n",
+            status->name, is_up ? "up " : "down", is_up ? span(up > 0 ? up : 1, age) : "",
+            status->url, status->arena.bytes_used >> 20, total,
+            grouped(status->connections.n_http + status->connections.n_websocket, all),
+            grouped(status->connections.n_websocket, sockets));
 }
 
 /* ---- the table of pools
  * ---------------------------------------------------------------------------- */
 
-static void print_pool(const struct hr_status_pool *pool)
+static void print_pool(FILE *out, const struct hr_status_pool *pool)
 {
     char processes[32], busy[32], queued[NUMBER_MAX], refused[NUMBER_MAX], exits[96];
     char oldest[HR_UNITS_TEXT_MAX], wait[HR_UNITS_TEXT_MAX], run[HR_UNITS_TEXT_MAX];
@@ -72,27 +73,27 @@ static void print_pool(const struct hr_status_pool *pool)
     snprintf(busy, sizeof busy, "%" PRIu32 "/%" PRIu32, pool->n_busy, pool->n_live);
     snprintf(exits, sizeof exits, "%" PRIu32 "%s%s", pool->n_exits, pool->n_exits ? "  " : "",
              pool->n_exits ? pool->last_exit : "");
-    printf("%-10s %-6s %-6s %-6" PRIu32 " %-8s %-9s %-12s %-11s %-18s %s%s%s\n", pool->name,
-           processes, busy, pool->n_stuck, grouped(pool->n_queued, queued),
-           span(pool->oldest, oldest), span(pool->wait_p99, wait), span(pool->run_p99, run), exits,
-           grouped(pool->n_refused, refused), pool->n_refused ? "  " : "",
-           pool->n_refused ? hr_reason_name(pool->refused_reason) : "");
+    fprintf(out, "%-10s %-6s %-6s %-6" PRIu32 " %-8s %-9s %-12s %-11s %-18s %s%s%s\n", pool->name,
+            processes, busy, pool->n_stuck, grouped(pool->n_queued, queued),
+            span(pool->oldest, oldest), span(pool->wait_p99, wait), span(pool->run_p99, run), exits,
+            grouped(pool->n_refused, refused), pool->n_refused ? "  " : "",
+            pool->n_refused ? hr_reason_name(pool->refused_reason) : "");
 }
 
-static void print_pools(const struct hr_status *status)
+static void print_pools(FILE *out, const struct hr_status *status)
 {
     if (status->n_pools == 0)
         return;
-    printf("%-10s %-6s %-6s %-6s %-8s %-9s %-12s %-11s %-18s %s\n", "POOL", "PROC", "BUSY", "STUCK",
-           "QUEUE", "OLDEST", "WAIT p99 5m", "RUN p99 5m", "EXITS 1h", "REFUSED 1h");
+    fprintf(out, "%-10s %-6s %-6s %-6s %-8s %-9s %-12s %-11s %-18s %s\n", "POOL", "PROC", "BUSY",
+            "STUCK", "QUEUE", "OLDEST", "WAIT p99 5m", "RUN p99 5m", "EXITS 1h", "REFUSED 1h");
     for (uint32_t i = 0; i < status->n_pools; i++)
-        print_pool(&status->pools[i]);
+        print_pool(out, &status->pools[i]);
 }
 
 /* ---- hints -------------------------------------------------------------------------------------
  */
 
-static void hint_site(const struct hr_status *status)
+static void hint_site(FILE *out, const struct hr_status *status)
 {
     char hint[256], used[HR_UNITS_TEXT_MAX];
     if (status->had_supervisor && !status->is_supervised &&
@@ -100,43 +101,43 @@ static void hint_site(const struct hr_status *status)
         snprintf(hint, sizeof hint,
                  "the supervisor (pid %" PRId64 ") is gone; its processes serve on",
                  status->supervisor_pid);
-        print_hint(hint, "nothing restarts them");
+        print_hint(out, hint, "nothing restarts them");
     }
     if (status->n_workers > 0 && status->n_servers == 0)
-        print_hint("no interface server runs: nobody can connect", "headrace serve");
+        print_hint(out, "no interface server runs: nobody can connect", "headrace serve");
     if (status->arena.bytes_used > status->arena.bytes_total / 5 * 4) {
         hr_units_about_size(status->arena.bytes_used, used);
         snprintf(hint, sizeof hint, "the layer is nearly full: %s are used", used);
-        print_hint(hint, "more workers, or [layer] size");
+        print_hint(out, hint, "more workers, or [layer] size");
     }
 }
 
-static void hint_pool(const struct hr_status_pool *pool, bool is_up)
+static void hint_pool(FILE *out, const struct hr_status_pool *pool, bool is_up)
 {
     char hint[256], lost[NUMBER_MAX], redelivered[NUMBER_MAX];
     if (pool->n_ready == 0 && pool->n_queued > 0) {
         snprintf(hint, sizeof hint, "%s: no worker is ready, and %" PRIu64 " events wait",
                  pool->name, pool->n_queued);
-        print_hint(hint, pool->last_exit[0] ? "the log says why they ended" : "headrace run");
+        print_hint(out, hint, pool->last_exit[0] ? "the log says why they ended" : "headrace run");
     } else if (is_up && pool->n_ready < pool->n_wanted) {
         snprintf(hint, sizeof hint, "%s: %" PRIu32 " of %" PRIu32 " workers are ready", pool->name,
                  pool->n_ready, pool->n_wanted);
-        print_hint(hint, "the log says why");
+        print_hint(out, hint, "the log says why");
     }
     if (pool->n_stuck > 0) {
         snprintf(hint, sizeof hint, "%s: %" PRIu32 " worker%s in the same call for over 30 s",
                  pool->name, pool->n_stuck, pool->n_stuck == 1 ? " has been" : "s have been");
-        print_hint(hint, "gdb -p its pid; its timeout will retire it");
+        print_hint(out, hint, "gdb -p its pid; its timeout will retire it");
     }
     if (pool->n_lost + pool->n_redelivered > 0) {
         snprintf(hint, sizeof hint, "%s: of events whose worker died, %s redelivered, %s lost (1h)",
                  pool->name, grouped(pool->n_redelivered, redelivered),
                  grouped(pool->n_lost, lost));
-        print_hint(hint, "the log says who died: worker_died");
+        print_hint(out, hint, "the log says who died: worker_died");
     }
 }
 
-static void hint_unheard(struct hr_layer *layer, const struct hr_channel_stats *stats)
+static void hint_unheard(FILE *out, struct hr_layer *layer, const struct hr_channel_stats *stats)
 {
     char hint[512], age[HR_UNITS_TEXT_MAX], remedy[HR_NAME_MAX + 32] = "";
     struct hr_nearest nearest = {.word = hr_str_of(stats->name)};
@@ -145,23 +146,41 @@ static void hint_unheard(struct hr_layer *layer, const struct hr_channel_stats *
         snprintf(remedy, sizeof remedy, "did you mean '%s'?", nearest.best);
     snprintf(hint, sizeof hint, "nobody listens on '%s' (%" PRIu32 " message%s, oldest %s)",
              stats->name, stats->depth, stats->depth == 1 ? "" : "s", span(stats->oldest, age));
-    print_hint(hint, remedy);
+    print_hint(out, hint, remedy);
 }
 
-static void hint_channels(struct hr_layer *layer)
+static void hint_paused(FILE *out, const struct hr_channel_stats *stats)
+{
+    char hint[256], age[HR_UNITS_TEXT_MAX], remedy[HR_NAME_MAX + 32];
+    hr_time since = hr_time_now() - stats->paused_at;
+    snprintf(hint, sizeof hint, "'%s' has been paused for %s (%" PRIu32 " message%s)", stats->name,
+             span(since > 0 ? since : 1, age), stats->depth, stats->depth == 1 ? "" : "s");
+    snprintf(remedy, sizeof remedy, "headrace resume %s", stats->name);
+    print_hint(out, hint, remedy);
+}
+
+static void hint_channels(FILE *out, struct hr_layer *layer)
 {
     struct hr_channel_stats stats;
-    char hint[512];
     for (uint32_t i = 0; hr_layer_channel_stats(layer, i, &stats); i++) {
-        if (stats.depth == 0)
-            continue;
-        if (hr_str_starts(hr_str_of(stats.name), HR_LIT("dead."))) {
-            snprintf(hint, sizeof hint, "dead letters: %" PRIu32 " on %s", stats.depth,
-                     stats.name + 5);
-            print_hint(hint, "");
-        } else if (stats.n_listeners == 0 && !hr_channel_is_of_events(stats.name)) {
-            hint_unheard(layer, &stats);
-        }
+        if (stats.paused_at)
+            hint_paused(out, &stats);
+        bool is_unheard = stats.depth > 0 && stats.n_listeners == 0 && !stats.is_dead_letter;
+        if (is_unheard && !hr_channel_is_of_events(stats.name))
+            hint_unheard(out, layer, &stats);
+    }
+}
+
+static void hint_letters(FILE *out, struct hr_layer *layer)
+{
+    struct hr_letter_group groups[HR_LETTERS_MAX_GROUPS];
+    char hint[256];
+    uint32_t n = hr_letters_add_up(layer, (struct hr_str){0}, HR_LETTERS_BY_CHANNEL, groups);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct hr_letter_group *group = &groups[i];
+        snprintf(hint, sizeof hint, "dead letters: %" PRIu32 " on %.*s", group->n, HR_NAME_MAX,
+                 group->from[0] ? group->from : group->channel);
+        print_hint(out, hint, "headrace dead list");
     }
 }
 
@@ -176,17 +195,19 @@ static uint64_t sum_dropped(const struct hr_channel_stats *stats)
     return sum;
 }
 
-static void print_channels(struct hr_layer *layer)
+static void print_channels(FILE *out, struct hr_layer *layer)
 {
     struct hr_channel_stats stats;
     char age[HR_UNITS_TEXT_MAX];
-    printf("\n%-32s %-10s %-9s %-9s %-12s %-12s %-9s %s\n", "CHANNEL", "WAITING", "OLDEST",
-           "LISTENERS", "SENT", "RECEIVED", "REFUSED", "DROPPED");
+    fprintf(out, "\n%-32s %-10s %-9s %-9s %-12s %-12s %-9s %s\n", "CHANNEL", "WAITING", "OLDEST",
+            "LISTENERS", "SENT", "RECEIVED", "REFUSED", "DROPPED");
     for (uint32_t i = 0; hr_layer_channel_stats(layer, i, &stats); i++)
-        printf("%-32s %-10" PRIu32 " %-9s %-9" PRIu32 " %-12" PRIu64 " %-12" PRIu64 " %-9" PRIu64
-               " %" PRIu64 "\n",
-               stats.name, stats.depth, span(stats.oldest, age), stats.n_listeners, stats.n_sent,
-               stats.n_received, stats.n_full, sum_dropped(&stats));
+        fprintf(out,
+                "%-32s %-10" PRIu32 " %-9s %-9" PRIu32 " %-12" PRIu64 " %-12" PRIu64 " %-9" PRIu64
+                " %" PRIu64 "%s\n",
+                stats.name, stats.depth, span(stats.oldest, age), stats.n_listeners, stats.n_sent,
+                stats.n_received, stats.n_full, sum_dropped(&stats),
+                stats.paused_at ? "  paused" : "");
 }
 
 static const char *state_word(const struct hr_member *member)
@@ -196,29 +217,32 @@ static const char *state_word(const struct hr_member *member)
     return member->flags & HR_MEMBER_READY ? "ready" : "-";
 }
 
-static void print_members(struct hr_layer *layer)
+static void print_members(FILE *out, struct hr_layer *layer)
 {
     static const char *const roles[] = {"server", "worker", "client", "observer"};
     struct hr_member member;
     char age[HR_UNITS_TEXT_MAX];
-    printf("\n%-32s %-9s %-8s %-9s %-9s %s\n", "PROCESS", "PID", "ROLE", "STATE", "UP", "INBOX");
+    fprintf(out, "\n%-32s %-9s %-8s %-9s %-9s %s\n", "PROCESS", "PID", "ROLE", "STATE", "UP",
+            "INBOX");
     for (uint32_t slot = 0; hr_layer_member(layer, slot, &member); slot++)
         if (member.is_live)
-            printf("%-32s %-9d %-8s %-9s %-9s %" PRIu32 "\n", member.label, (int)member.pid,
-                   roles[member.role], state_word(&member), span(hr_time_now() - member.since, age),
-                   member.inbox_depth);
+            fprintf(out, "%-32s %-9d %-8s %-9s %-9s %" PRIu32 "\n", member.label, (int)member.pid,
+                    roles[member.role], state_word(&member),
+                    span(hr_time_now() - member.since, age), member.inbox_depth);
 }
 
-void hr_status_print_text(const struct hr_status *status, struct hr_layer *layer, bool is_all)
+void hr_status_print_text(FILE *out, const struct hr_status *status, struct hr_layer *layer,
+                          bool is_all)
 {
-    print_site(status);
-    print_pools(status);
-    hint_site(status);
+    print_site(out, status);
+    print_pools(out, status);
+    hint_site(out, status);
     for (uint32_t i = 0; i < status->n_pools; i++)
-        hint_pool(&status->pools[i], status->n_servers + status->n_workers > 0);
-    hint_channels(layer);
+        hint_pool(out, &status->pools[i], status->n_servers + status->n_workers > 0);
+    hint_letters(out, layer);
+    hint_channels(out, layer);
     if (is_all) {
-        print_channels(layer);
-        print_members(layer);
+        print_channels(out, layer);
+        print_members(out, layer);
     }
 }

@@ -283,10 +283,23 @@ static int hand_on(struct hr_ctx *ctx, const struct hr_msg *request)
     return hr_http_hand_on(ctx, "jobs.do", &msg, query_number(request, "ms") * HR_MS);
 }
 
+/* Fails until the file is there. */
+static int do_when_there(struct hr_ctx *ctx, struct hr_str path)
+{
+    char name[256];
+    (void)snprintf(name, sizeof(name), "%.*s", HR_STR(path));
+    if (access(name, F_OK) < 0)
+        return hr_ctx_fail(ctx, HR_ERR_APP);
+    say("done", path);
+    return 0;
+}
+
 static int do_job(struct hr_ctx *ctx, const struct hr_msg *msg)
 {
     struct hr_str what = hr_msg_str(msg, "what"), rest;
     say("job", what);
+    if (command(what, "need ", &rest))
+        return do_when_there(ctx, rest);
     if (command(what, "die", &rest))
         raise(SIGKILL);
     if (command(what, "forget", &rest))
