@@ -215,7 +215,7 @@ int hr_verb_status(const struct hr_args *args)
         hr_complain("%s", hr_error_text(HR_ERR_NOMEM));
         code = HR_EXIT_SETTINGS;
     } else if (code == 0 && hr_args_option(args, HR_OPT_LIVE)) {
-        code = hr_status_watch(&view);
+        hr_status_watch(&view);
     } else if (code == 0) {
         hr_status_show(&view, stdout);
     }

@@ -52,8 +52,8 @@ struct hr_status_view {
 };
 /* Gathers and prints. */
 void hr_status_show(const struct hr_status_view *view, FILE *out);
-/* The same every second, until `q`, a signal, or nobody reads any more. Gives the exit code. */
-int hr_status_watch(const struct hr_status_view *view);
+/* The same every second, until `q`, a signal, or nobody reads any more. */
+void hr_status_watch(const struct hr_status_view *view);
 
 /* Prints it; `is_all`: every channel and every process too. */
 void hr_status_print_text(FILE *out, const struct hr_status *status, struct hr_layer *layer,

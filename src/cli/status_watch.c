@@ -14,9 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/time.h"
-#include "cli/attach.h"
-#include "cli/exit.h"
 #include "cli/status.h"
 
 #define EVERY HR_SECOND
@@ -47,6 +46,11 @@ static void catch (int number, void (*fn)(int number))
     struct sigaction action = {.sa_handler = fn};
     sigemptyset(&action.sa_mask);
     sigaction(number, &action, NULL);
+}
+
+static bool add(struct hr_buf *buf, const char *text, size_t len)
+{
+    return hr_buf_append(buf, text, len) == 0;
 }
 
 static bool put(const char *text, size_t len)
@@ -100,27 +104,24 @@ static size_t cut(const char *line, size_t len, unsigned width)
 static bool draw(const char *text, size_t len)
 {
     struct winsize size = {0};
-    char *frame = NULL;
-    size_t frame_len = 0;
-    FILE *out = open_memstream(&frame, &frame_len);
-    if (!out)
-        return false;
+    struct hr_buf frame = {0};
+    char more[48] = "";
     bool is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0;
     unsigned rows = is_known ? size.ws_row : 24, columns = is_known ? size.ws_col : 80;
     unsigned n_lines = 0;
-    fputs("\033[H", out);
-    for (const char *line = text, *end = text + len; line < end; n_lines++) {
+    bool is_ok = add(&frame, "\033[H", 3);
+    for (const char *line = text, *end = text + len; is_ok && line < end; n_lines++) {
         const char *next = memchr(line, '\n', (size_t)(end - line));
         size_t n = next ? (size_t)(next - line) : (size_t)(end - line);
         if (n_lines + 1 < rows) /* the last row is ours */
-            fprintf(out, "%.*s\033[K\n", (int)cut(line, n, columns), line);
+            is_ok = add(&frame, line, cut(line, n, columns)) && add(&frame, "\033[K\n", 4);
         line += n + 1;
     }
     if (n_lines + 1 > rows)
-        fprintf(out, "%u more lines; ", n_lines + 1 - rows);
-    fputs("q ends\033[J", out);
-    bool is_ok = fclose(out) == 0 && put(frame, frame_len);
-    free(frame);
+        snprintf(more, sizeof more, "%u more lines; ", n_lines + 1 - rows);
+    is_ok = is_ok && add(&frame, more, strlen(more)) && add(&frame, "q ends\033[J", 9) &&
+            put((const char *)hr_buf_ptr(&frame), hr_buf_len(&frame));
+    hr_buf_fini(&frame);
     return is_ok;
 }
 
@@ -140,20 +141,26 @@ static size_t join_lines(char *text, size_t len)
     return n;
 }
 
+static ssize_t write_text(void *text, const char *data, size_t len)
+{
+    return add(text, data, len) ? (ssize_t)len : 0;
+}
+
 static bool show(const struct hr_status_view *view, bool on_screen)
 {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
+    struct hr_buf text = {0};
+    FILE *out = fopencookie(&text, "w", (cookie_io_functions_t){.write = write_text});
     if (!out)
         return false;
     hr_status_show(view, out);
     bool is_ok = fclose(out) == 0;
+    char *bytes = (char *)hr_buf_ptr(&text);
+    size_t len = hr_buf_len(&text);
     if (is_ok && view->is_json)
-        is_ok = put(text, join_lines(text, len));
+        is_ok = put(bytes, join_lines(bytes, len));
     else if (is_ok)
-        is_ok = on_screen ? draw(text, len) : put(text, len) && put("\n", 1);
-    free(text);
+        is_ok = on_screen ? draw(bytes, len) : put(bytes, len) && put("\n", 1);
+    hr_buf_fini(&text);
     return is_ok;
 }
 
@@ -169,7 +176,7 @@ static void rest(const struct screen *screen, hr_time until)
         is_over = 1;
 }
 
-int hr_status_watch(const struct hr_status_view *view)
+void hr_status_watch(const struct hr_status_view *view)
 {
     const char *terminal = getenv("TERM");
     bool on_screen =
@@ -185,5 +192,4 @@ int hr_status_watch(const struct hr_status_view *view)
     }
     if (on_screen)
         screen_end(&screen);
-    return HR_EXIT_OK; /* who read it has gone, or has had enough */
 }
