@@ -107,5 +107,6 @@ int suite_group(void);
 int suite_state(void);
 int suite_loop(void);
 int suite_operator(void);
+int suite_nomem(void);
 
 #endif /* TESTS_LAYER_HARNESS_H */

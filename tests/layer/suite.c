@@ -27,5 +27,6 @@ int main(int argc, char **argv)
     n_failed += suite_state();
     n_failed += suite_loop();
     n_failed += suite_operator();
+    n_failed += suite_nomem();
     return n_failed > 0;
 }

@@ -315,7 +315,10 @@ static int attach(struct ipc_layer *l, const struct hr_layer_options *options)
     int r = open_directory(l, options->create);
     if (r)
         return hr_trace(r);
-    if (ipc_lock_ref(l->dir_fd, options->create, &l->lock))
+    r = ipc_lock_ref(l->dir_fd, options->create, &l->lock);
+    if (r == HR_ERR_NOMEM)
+        return hr_trace(r);
+    if (r)
         return errno == ENOENT ? fail_absent(l->directory) : fail_sys("open", l->directory);
     if (l->layer.role == HR_ROLE_OBSERVER)
         return attach_locked(l, options); /* only reads, and must not wait for a wedged lock */

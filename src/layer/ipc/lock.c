@@ -56,21 +56,24 @@ static struct ipc_lock *registry_find(const struct stat *st)
     return NULL;
 }
 
-static struct ipc_lock *registry_add(int dir_fd, const struct stat *st)
+static int registry_add(int dir_fd, const struct stat *st, struct ipc_lock **out)
 {
     struct ipc_lock *lock = hr_calloc(1, sizeof *lock);
     if (!lock)
-        return NULL;
+        return hr_raise(HR_ERR_NOMEM);
     lock->fd = openat(dir_fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (lock->fd < 0)
-        return hr_free(lock);
+    if (lock->fd < 0) {
+        hr_free(lock);
+        return hr_raise(HR_ERR_SYS);
+    }
     lock->pid = getpid();
     lock->dev = st->st_dev;
     lock->ino = st->st_ino;
     pthread_mutex_init(&lock->admin, NULL);
     lock->next = registry;
     registry = lock;
-    return lock;
+    *out = lock;
+    return 0;
 }
 
 int ipc_lock_ref(int dir_fd, bool create, struct ipc_lock **out)
@@ -86,14 +89,12 @@ int ipc_lock_ref(int dir_fd, bool create, struct ipc_lock **out)
         return hr_raise(HR_ERR_SYS);
 
     pthread_mutex_lock(&registry_mutex);
-    struct ipc_lock *lock = registry_find(&st);
-    if (!lock)
-        lock = registry_add(dir_fd, &st);
-    if (lock)
-        lock->n_refs++;
+    *out = registry_find(&st);
+    int r = *out ? 0 : registry_add(dir_fd, &st, out);
+    if (r == 0)
+        (*out)->n_refs++;
     pthread_mutex_unlock(&registry_mutex);
-    *out = lock;
-    return lock ? 0 : hr_raise(HR_ERR_SYS);
+    return hr_trace(r);
 }
 
 struct ipc_lock *ipc_lock_unref(struct ipc_lock *lock)

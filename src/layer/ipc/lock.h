@@ -23,7 +23,7 @@
 
 struct ipc_lock;
 
-/* Opens "lock" in the directory, making it when `create`. HR_ERR_SYS. */
+/* Opens "lock" in the directory, making it when `create`. HR_ERR_SYS, HR_ERR_NOMEM. */
 HR_MUST_CHECK int ipc_lock_ref(int dir_fd, bool create, struct ipc_lock **out);
 struct ipc_lock *ipc_lock_unref(struct ipc_lock *lock); /* returns NULL */
 
