@@ -4,8 +4,12 @@
  * .dynsym. Lines come from .debug_line: a sequence of units, each a header
  * with file names and a small program that, run, makes rows of (address,
  * file, line) in rising order; the row before the first higher address is the
- * one. The bytes are walked by a reader that gives zeros past its end.
- * Numbers in comments are sections of the DWARF 5 standard.
+ * one. Numbers in comments are sections of the DWARF 5 standard.
+ *
+ * The file may be anything: who wrote it is whose code has just crashed, and
+ * it may have been built anew since. The bytes are walked by a reader that
+ * gives zeros past its end, and every loop uses some of them up or is bounded,
+ * so that the time it takes grows with the size of the file and no faster.
  */
 #include "worker/symbol.h"
 
@@ -137,29 +141,30 @@ static struct reader image_section(const struct image *image, uint32_t index)
 
 static struct reader image_named(const struct image *image, const char *name)
 {
-    struct reader names = image_section(image, image->header->e_shstrndx);
+    const size_t len = strlen(name) + 1;
     for (uint32_t i = 0; i < image->header->e_shnum; i++) {
-        struct hr_str text = text_at(names, image_section_header(image, i)->sh_name);
-        if (text.len == strlen(name) && memcmp(text.ptr, name, text.len) == 0)
+        struct reader names = image_section(image, image->header->e_shstrndx);
+        reader_skip(&names, image_section_header(image, i)->sh_name);
+        if (reader_left(&names) >= len && memcmp(names.at, name, len) == 0)
             return image_section(image, i);
     }
     return (struct reader){image->data, image->data};
 }
 
+/* A file has one table of a type; what more there are are not looked at. */
 static struct hr_str image_function(const struct image *image, uint32_t type, uint64_t address)
 {
-    for (uint32_t i = 0; i < image->header->e_shnum; i++) {
-        const Elf64_Shdr *section = image_section_header(image, i);
-        if (section->sh_type != type)
-            continue;
-        struct reader symbols = image_section(image, i);
-        while (reader_left(&symbols) >= sizeof(Elf64_Sym)) {
-            Elf64_Sym symbol;
-            memcpy(&symbol, reader_skip(&symbols, sizeof(symbol)), sizeof(symbol));
-            if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_shndx != SHN_UNDEF &&
-                address >= symbol.st_value && address - symbol.st_value < symbol.st_size)
-                return text_at(image_section(image, section->sh_link), symbol.st_name);
-        }
+    uint32_t i = 0;
+    while (i < image->header->e_shnum && image_section_header(image, i)->sh_type != type)
+        i++;
+    struct reader symbols = image_section(image, i);
+    while (reader_left(&symbols) >= sizeof(Elf64_Sym)) {
+        Elf64_Sym symbol;
+        memcpy(&symbol, reader_skip(&symbols, sizeof(symbol)), sizeof(symbol));
+        if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_shndx != SHN_UNDEF &&
+            address >= symbol.st_value && address - symbol.st_value < symbol.st_size)
+            return text_at(image_section(image, image_section_header(image, i)->sh_link),
+                           symbol.st_name);
     }
     return (struct hr_str){0};
 }
@@ -190,7 +195,7 @@ struct line_unit {
 
 struct line_row {
     uint64_t address, file;
-    int64_t line;
+    uint64_t line; /* goes up and down, modulo 2^64 */
 };
 
 /* 6.2.4: the header. False when it is of no version we know. */
@@ -230,16 +235,17 @@ static bool unit_read(struct line_unit *unit, struct reader *section)
     return true;
 }
 
-static struct hr_str unit_form(const struct line_unit *unit, struct reader *in, uint64_t form)
+/* Steps over a value. */
+static void unit_skip_form(const struct line_unit *unit, struct reader *in, uint64_t form)
 {
     switch (form) {
     case FORM_STRING:
-        return reader_text(in);
+        reader_text(in);
+        break;
     case FORM_LINE_STRP:
-        return text_at(image_named(unit->image, ".debug_line_str"),
-                       reader_fixed(in, unit->offset_size));
     case FORM_STRP:
-        return text_at(image_named(unit->image, ".debug_str"), reader_fixed(in, unit->offset_size));
+        reader_skip(in, unit->offset_size);
+        break;
     case FORM_DATA1:
         reader_skip(in, 1);
         break;
@@ -258,7 +264,17 @@ static struct hr_str unit_form(const struct line_unit *unit, struct reader *in, 
     default: /* its length is not known */
         in->at = in->end;
     }
-    return (struct hr_str){0};
+}
+
+static struct hr_str unit_text(const struct line_unit *unit, struct reader in, uint64_t form)
+{
+    if (form == FORM_STRING)
+        return reader_text(&in);
+    if (form != FORM_LINE_STRP && form != FORM_STRP)
+        return (struct hr_str){0};
+    struct reader strings =
+        image_named(unit->image, form == FORM_STRP ? ".debug_str" : ".debug_line_str");
+    return text_at(strings, reader_fixed(&in, unit->offset_size));
 }
 
 /* A table of directories or files, DWARF 5: formats, then entries of these. Gives entry `wanted`.
@@ -268,18 +284,22 @@ static struct hr_str unit_entry(const struct line_unit *unit, struct reader *in,
     uint64_t content[MAX_FORMATS], form[MAX_FORMATS];
     struct hr_str found = {0};
     unsigned n_formats = (unsigned)reader_fixed(in, 1);
-    if (n_formats > MAX_FORMATS)
+    if (n_formats > MAX_FORMATS) {
+        in->at = in->end;
         return found;
+    }
     for (unsigned i = 0; i < n_formats; i++) {
         content[i] = reader_uleb(in);
         form[i] = reader_uleb(in);
     }
     uint64_t n_entries = reader_uleb(in);
+    if (n_formats == 0)
+        return found; /* 2^64 entries of nothing would use up no byte */
     for (uint64_t entry = 0; entry < n_entries && in->at < in->end; entry++) {
         for (unsigned i = 0; i < n_formats; i++) {
-            struct hr_str text = unit_form(unit, in, form[i]);
             if (entry == wanted && content[i] == CONTENT_PATH)
-                found = text;
+                found = unit_text(unit, *in, form[i]);
+            unit_skip_form(unit, in, form[i]);
         }
     }
     return found;
@@ -328,7 +348,7 @@ static bool row_standard(const struct line_unit *unit, struct line_row *row, str
         row->address += reader_uleb(program) * unit->min_length;
         break;
     case 3: /* DW_LNS_advance_line */
-        row->line += reader_sleb(program);
+        row->line += (uint64_t)reader_sleb(program);
         break;
     case 4: /* DW_LNS_set_file */
         row->file = reader_uleb(program);
@@ -360,7 +380,7 @@ static bool unit_find(const struct line_unit *unit, uint64_t address, struct lin
         if (opcode >= unit->opcode_base) { /* 6.2.5.1: special */
             unsigned adjusted = opcode - unit->opcode_base;
             row.address += adjusted / unit->line_range * unit->min_length;
-            row.line += unit->line_base + (int)(adjusted % unit->line_range);
+            row.line += (uint64_t)(unit->line_base + (int)(adjusted % unit->line_range));
         } else if (opcode == 0) {
             is_row = is_end = row_extended(&row, &program);
         } else {
@@ -405,7 +425,7 @@ struct hr_symbol hr_symbol_find(const void *data, size_t size, uint64_t address)
         if (!unit_read(&unit, &section) || !unit_find(&unit, address, &row))
             continue;
         symbol.file = file_name(unit_file(&unit, row.file));
-        symbol.line = row.line > 0 ? (uint64_t)row.line : 0;
+        symbol.line = row.line <= INT32_MAX ? row.line : 0;
         break;
     }
     return symbol;
