@@ -28,8 +28,8 @@ http {{
     underscores_in_headers on;
     ignore_invalid_headers off;
     merge_slashes off;
-    client_header_timeout 1s;
-    client_body_timeout 1s;
+    client_header_timeout 5s;
+    client_body_timeout 5s;
     upstream site {{ server 127.0.0.1:{upstream}; keepalive 1; }}
     server {{
         listen 127.0.0.1:{port};
@@ -53,7 +53,7 @@ defaults
     log global
     log-format "%cp %ST %HM %HU"
     timeout connect 5s
-    timeout client 1s
+    timeout client 5s
     timeout server 5s
     http-reuse always
 frontend everyone
