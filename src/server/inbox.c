@@ -13,6 +13,7 @@
 #include "server/event.h"
 #include "server/group.h"
 #include "server/http.h"
+#include "server/order.h"
 #include "server/private.h"
 
 enum {
@@ -33,6 +34,10 @@ static void deliver(struct hr_server *server, const struct hr_delivery *delivery
 {
     if (delivery->kind == HR_DELIVERY_GROUP) {
         hr_group_deliver(server, delivery);
+        return;
+    }
+    if (delivery->to.conn_gen == 0) { /* the control address */
+        hr_order_deliver(server, delivery);
         return;
     }
     struct hr_source *source = hr_server_source(server, &delivery->to);
@@ -74,6 +79,7 @@ static void on_check(struct hr_hook *hook)
     server->woke_at = hr_server_now(server);
     hr_layer_dispatch(server->layer);
     take_batch(server);
+    server->has_orders = hr_order_run(server);
     if (!hr_list_is_empty(&server->holding) && hr_router_refresh(&server->router, server->layer))
         hr_http_release_held(server);
 }
@@ -85,7 +91,7 @@ static bool on_prepare(struct hr_hook *hook)
     if (server->woke_at != 0)
         hr_metrics_turn(&server->metrics, hr_time_now() - server->woke_at);
     server->woke_at = 0;
-    if (server->has_more || !hr_list_is_empty(&server->touched))
+    if (server->has_more || server->has_orders || !hr_list_is_empty(&server->touched))
         return true;
     return !server->is_layer_lost && hr_layer_prepare(server->layer, HR_RECEIVE_INBOX) == 1;
 }

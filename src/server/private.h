@@ -49,6 +49,7 @@ struct hr_server {
     struct hr_hook hook;
     struct hr_io bell; /* the layer's descriptor */
     bool has_more;     /* the inbox was left before it was empty */
+    bool has_orders;   /* not all that operators asked for is done */
     bool is_layer_lost;
     hr_time woke_at; /* this turn began; 0: it is over */
     bool is_closed;
@@ -57,6 +58,7 @@ struct hr_server {
     struct hr_list conns;    /* hr_conn.node */
     struct hr_list touched;  /* hr_conn.touched */
     struct hr_list holding;  /* hr_http.holding: requests before the first pool record */
+    struct hr_list orders;   /* order.c: what operators have asked for */
     struct hr_list departed; /* hr_websocket.node: their sockets are gone, an event is left */
 
     struct hr_source **sources; /* by connection number of the address */

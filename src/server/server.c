@@ -41,6 +41,7 @@
 #include "base/random.h"
 #include "server/http.h"
 #include "server/inbox.h"
+#include "server/order.h"
 #include "server/private.h"
 #include "server/websocket.h"
 
@@ -228,6 +229,7 @@ int hr_server_open(struct hr_loop *loop, struct hr_layer *layer,
     hr_list_init(&server->touched);
     hr_list_init(&server->holding);
     hr_list_init(&server->departed);
+    hr_list_init(&server->orders);
     take_config(server, config);
     server->router.config = &server->config;
     hr_random(server->random, sizeof server->random);
@@ -338,6 +340,7 @@ void hr_server_close(struct hr_server *server)
         return;
     hr_assert(server->magic == SERVER_MAGIC && !server->is_closed);
     hr_loop_stop_timer(server->loop, &server->drain.timer);
+    hr_order_fini(server);
     hr_inbox_close(server);
     hr_listeners_close(server);
     cut_all(server);

@@ -55,6 +55,11 @@ static struct hr_websocket *ws_of(struct hr_source *source)
     return ws;
 }
 
+struct hr_websocket *hr_websocket_of(struct hr_source *source)
+{
+    return source->ops == &ws_ops ? ws_of(source) : NULL;
+}
+
 /* ---- out */
 
 static void ws_log_slow(const struct hr_websocket *ws, const char *what)

@@ -59,6 +59,9 @@ struct hr_websocket {
  * fails with 500. The hr_http is released. */
 void hr_websocket_accept(struct hr_http *http, const struct hr_msg *msg);
 
+/* The WebSocket that a source belongs to; NULL: it is a request's. */
+struct hr_websocket *hr_websocket_of(struct hr_source *source);
+
 /* Closes with `code`, as the server. */
 void hr_websocket_close(struct hr_websocket *ws, uint16_t code, struct hr_str reason);
 
