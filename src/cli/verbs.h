@@ -13,6 +13,7 @@ int hr_verb_status(const struct hr_args *args);
 int hr_verb_dead(const struct hr_args *args);
 int hr_verb_pause(const struct hr_args *args);
 int hr_verb_resume(const struct hr_args *args);
+int hr_verb_close(const struct hr_args *args);
 int hr_verb_reload(const struct hr_args *args);
 int hr_verb_check(const struct hr_args *args);
 int hr_verb_flush(const struct hr_args *args);

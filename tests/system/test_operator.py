@@ -1,5 +1,6 @@
 """What operators do at 3 a.m.: pausing channels, dead letters, closing sockets, stacks, a status that goes on."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,6 +15,8 @@ import termios
 import time
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from support.headrace import BUILD, PATIENCE, wait_until
 
@@ -288,3 +291,64 @@ def test_watching_into_a_file_is_one_picture_after_the_other(jobs):
         watch.terminate()
     assert "\033" not in "".join(lines)
     assert len([line for line in lines if line.startswith("test   up ")]) == 2 and "\n" in lines
+
+
+# ---- closing sockets
+
+
+def open_ws(s, path):
+    return connect(f"ws://127.0.0.1:{s.port}{path}", compression=None, open_timeout=PATIENCE)
+
+
+def open_raw(s, path):
+    """A WebSocket that nobody reads."""
+    sock = socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE)
+    sock.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    assert sock.recv(4096).startswith(b"HTTP/1.1 101")
+    return sock
+
+
+def test_sockets_are_closed_by_path_on_every_server(site):
+    with site("-w", 1, "--server-processes", 2) as s, contextlib.ExitStack() as stack:
+        meant = [stack.enter_context(open_ws(s, f"/ws/a/{i}")) for i in range(8)]
+        others = [stack.enter_context(open_ws(s, "/ws/b")) for _ in range(3)]
+        said = s.run("close", "--path", "/ws/a/", "--code", "1012", "--reason", "maintenance").stdout
+        assert said == "closed 8 WebSockets whose path begins with '/ws/a/' (code 1012)\n"
+        for ws in meant:
+            with pytest.raises(ConnectionClosed):
+                ws.recv(PATIENCE)
+            assert (ws.protocol.close_code, ws.protocol.close_reason) == (1012, "maintenance")
+        for ws in others:
+            ws.send("hello")
+            assert ws.recv(PATIENCE) == "hello"
+        s.wait_for_output("closed 1012", 8)
+        assert "closed 0 WebSockets" in s.run("close", "--path", "/ws/a/").stdout
+        assert "closed 3 WebSockets" in s.run("close", "--path", "/").stdout
+        assert sum(line["sockets"] for line in s.events("operator", what="close", code=1012)) == 8
+
+
+def test_more_sockets_than_a_turn_closes_are_all_closed(site):
+    with site("-w", 1, "--server-processes", 1, "--close-timeout", "200ms") as s:
+        sockets = [open_raw(s, "/ws/many") for _ in range(600)]
+        assert s.run("close", "--path", "/ws").stdout.startswith("closed 600 WebSockets ")
+        for sock in sockets:
+            assert sock.recv(64)[0] == 0x88
+            sock.close()
+
+
+def test_a_close_that_makes_no_sense_is_refused(site, tmp_path):
+    with site("-w", 1) as s:
+        for words, text in (
+            ((), "--path"),
+            (("--path", "ws"), "--path"),
+            (("--path", "/", "--code", "1005"), "1005"),
+            (("--path", "/", "--code", "x"), "'x' is no code"),
+            (("--path", "/", "--reason", "x" * 124), "123 bytes"),
+        ):
+            said = s.run("close", *words, check=False)
+            assert said.returncode == 2 and text in said.stderr
+    said = s.run("close", "--path", "/", check=False)
+    assert said.returncode == 6 and "no interface server runs" in said.stderr
