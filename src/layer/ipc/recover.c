@@ -275,14 +275,15 @@ static void straighten_all(struct ipc_layer *l)
             ipc_queue_straighten(&ring);
 }
 
-/* Step 4. */
+/* Step 4. Of a message that was sent on since by who took its lease away, the
+ * entry of its first taking may still be there, unreleased: the tag tells. */
 static void mark(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t position,
                  struct ipc_entry e, void *arg)
 {
     uint8_t *marks = arg;
     (void)ring;
     (void)position;
-    if (e.block < l->arena.n_blocks)
+    if (e.block < l->arena.n_blocks && ipc_word_tag(ipc_word_raw(&l->arena, e.block)) == e.gen)
         marks[e.block / 8] |= (uint8_t)(1 << e.block % 8);
 }
 
