@@ -22,5 +22,7 @@ uint64_t hr_process_pid_namespace(void);
 /* pidfd_open(2); -1 with errno. Readable when the process has ended. */
 int hr_process_pidfd(pid_t pid);
 int hr_process_pidfd_kill(int pidfd, int signal);
+/* sigqueue(3) to it: the handler gets `value`. */
+HR_MUST_CHECK int hr_process_pidfd_queue(int pidfd, int signal, int value);
 
 #endif /* HR_BASE_PROCESS_H */

@@ -10,13 +10,14 @@
 #include "cli/verbs.h"
 
 static int (*const verb_functions[HR_N_VERBS])(const struct hr_args *args) = {
-    [HR_VERB_RUN] = hr_verb_run,       [HR_VERB_SERVE] = hr_verb_serve,
-    [HR_VERB_WORK] = hr_verb_work,     [HR_VERB_SEND] = hr_verb_send,
-    [HR_VERB_GROUP] = hr_verb_group,   [HR_VERB_STATUS] = hr_verb_status,
-    [HR_VERB_DEAD] = hr_verb_dead,     [HR_VERB_PAUSE] = hr_verb_pause,
-    [HR_VERB_RESUME] = hr_verb_resume, [HR_VERB_CLOSE] = hr_verb_close,
-    [HR_VERB_RELOAD] = hr_verb_reload, [HR_VERB_CHECK] = hr_verb_check,
-    [HR_VERB_FLUSH] = hr_verb_flush,   [HR_VERB_VERSION] = hr_verb_version,
+    [HR_VERB_RUN] = hr_verb_run,         [HR_VERB_SERVE] = hr_verb_serve,
+    [HR_VERB_WORK] = hr_verb_work,       [HR_VERB_SEND] = hr_verb_send,
+    [HR_VERB_GROUP] = hr_verb_group,     [HR_VERB_STATUS] = hr_verb_status,
+    [HR_VERB_STACK] = hr_verb_stack,     [HR_VERB_DEAD] = hr_verb_dead,
+    [HR_VERB_PAUSE] = hr_verb_pause,     [HR_VERB_RESUME] = hr_verb_resume,
+    [HR_VERB_CLOSE] = hr_verb_close,     [HR_VERB_RELOAD] = hr_verb_reload,
+    [HR_VERB_CHECK] = hr_verb_check,     [HR_VERB_FLUSH] = hr_verb_flush,
+    [HR_VERB_VERSION] = hr_verb_version,
 };
 
 static int do_verb(int argc, char **argv)

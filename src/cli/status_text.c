@@ -114,7 +114,7 @@ static void hint_site(FILE *out, const struct hr_status *status)
 
 static void hint_pool(FILE *out, const struct hr_status_pool *pool, bool is_up)
 {
-    char hint[256], lost[NUMBER_MAX], redelivered[NUMBER_MAX];
+    char hint[256], lost[NUMBER_MAX], redelivered[NUMBER_MAX], remedy[HR_POOL_NAME_MAX + 32];
     if (pool->n_ready == 0 && pool->n_queued > 0) {
         snprintf(hint, sizeof hint, "%s: no worker is ready, and %" PRIu64 " events wait",
                  pool->name, pool->n_queued);
@@ -127,7 +127,8 @@ static void hint_pool(FILE *out, const struct hr_status_pool *pool, bool is_up)
     if (pool->n_stuck > 0) {
         snprintf(hint, sizeof hint, "%s: %" PRIu32 " worker%s in the same call for over 30 s",
                  pool->name, pool->n_stuck, pool->n_stuck == 1 ? " has been" : "s have been");
-        print_hint(out, hint, "gdb -p its pid; its timeout will retire it");
+        snprintf(remedy, sizeof remedy, "headrace stack %s", pool->name);
+        print_hint(out, hint, remedy);
     }
     if (pool->n_lost + pool->n_redelivered > 0) {
         snprintf(hint, sizeof hint, "%s: of events whose worker died, %s redelivered, %s lost (1h)",

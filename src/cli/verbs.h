@@ -10,6 +10,7 @@ int hr_verb_work(const struct hr_args *args);
 int hr_verb_send(const struct hr_args *args);
 int hr_verb_group(const struct hr_args *args);
 int hr_verb_status(const struct hr_args *args);
+int hr_verb_stack(const struct hr_args *args);
 int hr_verb_dead(const struct hr_args *args);
 int hr_verb_pause(const struct hr_args *args);
 int hr_verb_resume(const struct hr_args *args);

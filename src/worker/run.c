@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/str.h"
 #include "worker/runtime.h"
+#include "worker/stack.h"
 
 enum { EXIT_ERROR = 1, EXIT_USAGE = 2 };
 
@@ -90,6 +91,7 @@ int hr_worker_run(const struct hr_worker_config *config)
     own.ended = run_on_ended;
     own.arg = &run;
     hr_worker_catch_crashes();
+    hr_stack_install(config->layer_url);
 
     int r = hr_loop_new(&run.loop);
     if (r < 0)

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "worker/busy.h"
 #include "worker/outbox.h"
+#include "worker/stack.h"
 #include "worker/worker_impl.h"
 
 static _Thread_local char open_error[2048];
@@ -314,6 +315,8 @@ static int worker_attach(struct hr_worker *worker)
         return r == HR_ERR_NOMEM ? hr_trace(r)
                                  : open_fail(HR_WORKER_NO_LAYER, "%s", hr_layer_open_error());
     worker->busy = hr_busy_begin(worker->layer);
+    if (hr_stack_is_installed())
+        hr_busy_set(worker->busy, HR_BUSY_STACK, hr_layer_control_address(worker->layer).slot_gen);
     return 0;
 }
 

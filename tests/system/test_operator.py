@@ -352,3 +352,56 @@ def test_a_close_that_makes_no_sense_is_refused(site, tmp_path):
             assert said.returncode == 2 and text in said.stderr
     said = s.run("close", "--path", "/", check=False)
     assert said.returncode == 6 and "no interface server runs" in said.stderr
+
+
+# ---- stacks
+
+
+def functions(text):
+    """Of each thread the names of its frames, innermost first."""
+    threads = text.split("\n  thread ")[1:]
+    return [[line.split()[0] for line in thread.splitlines()[1:] if line.startswith("    ")] for thread in threads]
+
+
+def test_the_stack_of_a_worker_that_is_stuck_names_the_function_the_line_and_the_event(jobs):
+    with socket.create_connection(("127.0.0.1", jobs.port), timeout=PATIENCE) as sock:
+        sock.sendall(b"GET /block?ms=1500&tag=a HTTP/1.1\r\nHost: h\r\n\r\n")
+        jobs.wait_for_output("taken a")
+        said = jobs.run("stack", "web").stdout
+        assert re.match(r"web\.1   pid \d+   \d events? open   in the same call for [\d.]+ m?s\n  thread \d+ ", said)
+        assert re.search(r"in hand: http\.request /block, connection \d+, taken \d+\.\d s ago\n", said)
+        assert re.search(r"\n    block at probe\.c:\d+\n", said)
+        assert "hr_worker_run" in functions(said)[0] and "end" not in said.splitlines()
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200"), "and nothing happened to it"
+
+
+def test_stacks_of_a_pool_are_of_all_its_workers_and_their_threads(site):
+    with site("-w", 2) as s:
+        said = s.run("stack", "web").stdout
+        assert sorted(line.split()[0] for line in said.splitlines() if line.startswith("web.")) == ["web.1", "web.2"]
+        assert all("epoll" in frames[0] for frames in functions(said) if "hr_worker_run" in frames)
+        assert s.run("stack", "web.2").stdout.startswith("web.2   pid ")
+        assert len(s.ready()) == 2 and not s.events("worker_died")
+
+
+def test_the_threads_of_a_pool_are_in_a_stack_too(site):
+    with site("-w", 1) as s, socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE) as sock:
+        sock.sendall(b"GET /job?ms=1500&tag=b HTTP/1.1\r\nHost: h\r\n\r\n")
+        s.wait_for_output("taken b")
+        found = functions(s.run("stack", "web").stdout)
+        (busy,) = [frames for frames in found if "job_run" in frames]
+        assert "hr_worker_run" not in busy and len(found) > 1
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_worker_that_cannot_answer_is_said_to_be_stopped(site):
+    with site("-w", 1) as s:
+        (pid,) = s.ready()
+        s.kill(pid, signal.SIGSTOP)
+        said = s.run("stack", "web", check=False)
+        s.kill(pid, signal.SIGCONT)
+        assert said.returncode == 1 and "is stopped" in said.stderr
+        assert s.run("stack", "web").returncode == 0
+        said = s.run("stack", "wed", check=False)
+        assert said.returncode == 1 and "did you mean 'web'?" in said.stderr
+        assert not list((s.directory / "layer").glob("stack.*"))

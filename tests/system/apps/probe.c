@@ -134,6 +134,28 @@ static int block(struct hr_ctx *ctx, const struct hr_msg *request)
     return hr_http_reply(ctx, 200, "text/plain", "%d\n", getpid());
 }
 
+/* The same on the thread pool. */
+static void job_run(void *arg)
+{
+    block_us(*(int64_t *)arg);
+}
+
+static void job_done(struct hr_ctx *ctx, void *arg)
+{
+    (void)arg;
+    hr_http_reply(ctx, 200, "text/plain", "%d\n", getpid());
+}
+
+static int run_job(struct hr_ctx *ctx, const struct hr_msg *request)
+{
+    int64_t *us = hr_ctx_alloc(ctx, sizeof(*us));
+    if (!us)
+        return HR_ERR_NOMEM;
+    *us = query_number(request, "ms") * 1000;
+    say("taken", hr_http_query(request, "tag"));
+    return hr_worker_queue(hr_ctx_worker(ctx), ctx, job_run, job_done, us);
+}
+
 static int forget(struct hr_ctx *ctx, const struct hr_msg *request)
 {
     return hr_http_query(request, "fail").len > 0 ? hr_ctx_fail(ctx, HR_ERR_APP) : 0;
@@ -390,6 +412,7 @@ int hr_app(struct hr_worker *worker)
         {.channel = "http.request", .path = "/pid", .fn = answer_pid},
         {.channel = "http.request", .path = "/echo", .fn = answer_echo, .max_body = 16 << 20},
         {.channel = "http.request", .path = "/block", .fn = block},
+        {.channel = "http.request", .path = "/job", .fn = run_job},
         {.channel = "http.request", .path = "/slow", .fn = answer_slow},
         {.channel = "http.request", .path = "/die", .fn = die},
         {.channel = "http.request", .path = "/forget", .fn = forget},
