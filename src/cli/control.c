@@ -18,6 +18,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "cli/configs.h"
 #include "cli/exit.h"
 #include "cli/history.h"
 #include "cli/supervisor.h"
@@ -166,6 +167,56 @@ void hr_control_close(struct hr_supervisor *supervisor)
     hr_loop_remove_hook(supervisor->loop, &supervisor->layer_hook);
     hr_io_close(&supervisor->layer_io, NULL);
     supervisor->joined_layer = false;
+}
+
+/* ---- pools
+ * ---------------------------------------------------------------------------------------- */
+
+void hr_control_forget(struct hr_supervisor *supervisor, const char *pool)
+{
+    static const char *const kinds[] = {"pool", "crew"};
+    char key[HR_RECORD_KEY_MAX + 1];
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        snprintf(key, sizeof key, "%s:%s", kinds[i], pool);
+        hr_layer_record_remove(supervisor->layer, hr_str_of(key));
+    }
+}
+
+static bool is_anyone_serving(struct hr_layer *layer)
+{
+    struct hr_member member;
+    for (uint32_t slot = 0; hr_layer_member(layer, slot, &member); slot++)
+        if (member.is_live && (member.role == HR_ROLE_SERVER || member.role == HR_ROLE_WORKER))
+            return true;
+    return false;
+}
+
+static int announce_pool(struct hr_supervisor *supervisor, const struct hr_settings_pool *pool)
+{
+    struct hr_worker_parts parts;
+    int r = hr_worker_parts_init(&parts, supervisor->settings, pool, "", supervisor->layer_url);
+    if (r == 0)
+        r = hr_worker_announce(&parts.config, supervisor->layer);
+    hr_worker_parts_fini(&parts);
+    return hr_trace(r);
+}
+
+int hr_control_announce(struct hr_supervisor *supervisor)
+{
+    struct hr_record record;
+    uint32_t cursor = 0;
+    int r = 0;
+    if (is_anyone_serving(supervisor->layer))
+        return 0; /* their records are what they consume */
+    while (hr_layer_record_next(supervisor->layer, &cursor, &record)) {
+        const char *colon = strchr(record.key, ':');
+        if (colon)
+            hr_control_forget(supervisor, colon + 1);
+    }
+    for (struct hr_settings_pool *pool = hr_pool_first(supervisor->settings); pool && r == 0;
+         pool = hr_pool_next(pool))
+        r = announce_pool(supervisor, pool);
+    return hr_trace(r);
 }
 
 /* ---- what status shows

@@ -90,15 +90,11 @@ static void refuse_batch(struct hr_supervisor *supervisor)
 /* Pools that the new settings do not have any more. */
 static void remove_crews(struct hr_supervisor *supervisor)
 {
-    char key[HR_RECORD_KEY_MAX + 1];
     hr_list_foreach (node, &supervisor->crews) {
         struct hr_crew *crew = hr_container_of(node, struct hr_crew, node);
         if (crew->is_server || hr_pool_find(supervisor->roll.next, hr_str_of(crew->name)))
             continue;
-        snprintf(key, sizeof key, "pool:%s", crew->name);
-        hr_layer_record_remove(supervisor->layer, hr_str_of(key));
-        snprintf(key, sizeof key, "crew:%s", crew->name);
-        hr_layer_record_remove(supervisor->layer, hr_str_of(key));
+        hr_control_forget(supervisor, crew->name);
         hr_crew_free(crew);
     }
 }

@@ -377,6 +377,8 @@ static int start_all(struct hr_supervisor *supervisor)
     if (r == 0 && supervisor->is_watching)
         r = hr_watch_open(supervisor->loop, &supervisor->watch, supervisor->settings, on_built);
     if (r == 0)
+        r = hr_control_announce(supervisor); /* before there is a server that could say 404 */
+    if (r == 0)
         r = fill_crews(supervisor);
     if (r < 0)
         return hr_trace(r);

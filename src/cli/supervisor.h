@@ -181,6 +181,10 @@ HR_MUST_CHECK int hr_control_open(struct hr_supervisor *supervisor);
 void hr_control_close(struct hr_supervisor *supervisor);
 void hr_control_answer(struct hr_supervisor *supervisor, const struct hr_asker *asker, bool is_ok,
                        int code, const char *text);
+/* At the start: forgets the pools of earlier runs and announces this one's. */
+HR_MUST_CHECK int hr_control_announce(struct hr_supervisor *supervisor);
+/* Forgets a pool that there is no more. */
+void hr_control_forget(struct hr_supervisor *supervisor, const char *pool);
 /* Puts what status shows of each crew into the layer, whatever has changed. */
 void hr_control_report(struct hr_supervisor *supervisor);
 

@@ -107,6 +107,7 @@ static void pool_read(struct hr_pool *pool, const struct hr_msg *msg,
     pool->retries_safe = !hr_str_eq(hr_msg_str(msg, "retry"), HR_LIT("never"));
     pool->redelivers = !hr_str_eq(hr_msg_str(msg, "on_crash"), HR_LIT("count"));
     pool->wants_whole = hr_str_eq(hr_msg_str(msg, "body"), HR_LIT("whole"));
+    pool->is_booting = hr_msg_bool(msg, "booting", false);
     pool->is_here = true;
 }
 
@@ -198,13 +199,15 @@ int hr_router_find(const struct hr_router *router, enum hr_kind kind, struct hr_
     *out = NULL;
     for (uint32_t i = 0; i < router->n_pools; i++) {
         struct hr_pool *pool = router->pools[i];
-        if (!pool->is_here || !(pool->kinds & wanted))
+        if (!pool->is_here)
             continue;
-        is_anybody = true;
-        if (pool_matches(pool, kind, path, &best))
+        is_anybody = is_anybody || pool->is_booting || pool->kinds;
+        if ((pool->is_booting || pool->kinds & wanted) && pool_matches(pool, kind, path, &best))
             *out = pool;
     }
-    if (*out)
+    if (*out && !(*out)->is_booting)
         return 0;
-    return is_anybody ? HR_ROUTE_NO_MATCH : HR_ROUTE_NOBODY;
+    bool is_to_come = *out || !is_anybody;
+    *out = NULL;
+    return is_to_come ? HR_ROUTE_NOBODY : HR_ROUTE_NO_MATCH;
 }

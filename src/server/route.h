@@ -1,8 +1,9 @@
 /* route.h - which pool takes a request: the pool records of the layer, as a table.
  *
  * Workers put a record when they attach (a MessagePack map, key "pool:NAME");
- * it outlives them. The table follows the records' version. A pool once seen
- * keeps its struct until the server ends, so that connections may point to it.
+ * it outlives them. A supervisor announces its pools before it starts anybody,
+ * by records with `booting`: what would go there waits. The table follows the records' version. A
+ * pool once seen keeps its struct until the server ends, so that connections may point to it.
  *
  * The longest path prefix wins; a pool without paths takes what no other
  * takes. Records are input: what makes no sense in them is left out.
@@ -40,6 +41,7 @@ struct hr_pool_path {
 struct hr_pool {
     struct hr_str name;
     bool is_here;      /* its record stands */
+    bool is_booting;   /* announced: its workers have yet to say what it consumes */
     uint8_t kinds;     /* bits by enum hr_kind that it consumes */
     bool retries_safe; /* retry = safe */
     bool redelivers;   /* on_crash = redeliver */
@@ -73,7 +75,7 @@ bool hr_router_refresh(struct hr_router *router, struct hr_layer *layer);
 void hr_router_fini(struct hr_router *router);
 
 enum hr_route_outcome {
-    HR_ROUTE_NOBODY = 1, /* no pool that takes such events has attached yet */
+    HR_ROUTE_NOBODY = 1, /* the pool has yet to boot, or no pool of clients was heard of at all */
     HR_ROUTE_NO_MATCH,
 };
 /* `kind` is REQUEST or CONNECT. Returns 0 with *out, or an outcome. */

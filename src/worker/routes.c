@@ -274,6 +274,42 @@ static bool record_find(struct hr_layer *layer, struct hr_str key, struct hr_rec
     return false;
 }
 
+static int record_put(struct hr_layer *layer, const char *pool, const struct hr_pack *pack)
+{
+    char key[HR_RECORD_KEY_MAX + 1];
+    (void)snprintf(key, sizeof(key), "pool:%s", pool);
+    int r = hr_pack_done(pack);
+    if (r == 0)
+        r = hr_layer_record_put(layer, hr_str_of(key), pack->base, hr_pack_len(pack));
+    if (r == HR_LAYER_FULL)
+        return hr_raise(HR_ERR_FULL);
+    return r == HR_LAYER_TOO_BIG ? hr_raise(HR_ERR_TOO_BIG) : hr_trace(r);
+}
+
+int hr_worker_announce(const struct hr_worker_config *config, struct hr_layer *layer)
+{
+    uint8_t data[HR_RECORD_MAX];
+    struct hr_pack pack;
+    if (!config_takes_clients(config))
+        return 0;
+    hr_pack_init(&pack, data, sizeof(data));
+    hr_pack_map(&pack, 3);
+    record_pack_text(&pack, "name", config->pool);
+    record_pack_paths(&pack, config);
+    hr_pack_cstr(&pack, "booting");
+    hr_pack_bool(&pack, true);
+    return hr_trace(record_put(layer, config->pool, &pack));
+}
+
+/* Does it say something else than the same worker would? An announcement says nothing yet. */
+static bool record_differs(const struct hr_record *old, const uint8_t *data, size_t len)
+{
+    struct hr_msg msg;
+    bool is_announced =
+        hr_msg_check(old->data, old->len, &msg) == 0 && hr_msg_bool(&msg, "booting", false);
+    return !is_announced && (old->len < len || memcmp(old->data, data, len) != 0);
+}
+
 int hr_routes_publish(const struct hr_routes *routes, const struct hr_worker_config *config,
                       struct hr_layer *layer)
 {
@@ -283,22 +319,14 @@ int hr_routes_publish(const struct hr_routes *routes, const struct hr_worker_con
     record_pack(&pack, routes, config);
     size_t settings_bytes = hr_pack_len(&pack);
     hr_pack_int(&pack, getpid());
-    int r = hr_pack_done(&pack);
-    if (r < 0)
-        return hr_trace(r);
 
-    char text[HR_RECORD_KEY_MAX + 1];
-    int len = snprintf(text, sizeof(text), "pool:%s", config->pool);
-    struct hr_str key = {text, (size_t)len};
+    char key[HR_RECORD_KEY_MAX + 1];
     struct hr_record old;
-    if (record_find(layer, key, &old) &&
-        (old.len < settings_bytes || memcmp(old.data, data, settings_bytes) != 0))
+    (void)snprintf(key, sizeof(key), "pool:%s", config->pool);
+    if (record_find(layer, hr_str_of(key), &old) && record_differs(&old, data, settings_bytes))
         hr_log(HR_EV_CONFIG,
                "pool=%s text=\"its paths, events or timeouts are no longer what they "
                "were; the newest hold\"",
                config->pool);
-    r = hr_layer_record_put(layer, key, data, hr_pack_len(&pack));
-    if (r == HR_LAYER_FULL)
-        return hr_raise(HR_ERR_FULL);
-    return r == HR_LAYER_TOO_BIG ? hr_raise(HR_ERR_TOO_BIG) : hr_trace(r);
+    return hr_trace(record_put(layer, config->pool, &pack));
 }

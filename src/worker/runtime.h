@@ -75,6 +75,12 @@ struct hr_worker_config {
     void *arg;
 };
 
+/* Puts the pool's record before it has any worker, so that interface servers
+ * let its clients wait for one instead of telling them that there is nothing.
+ * The first worker's own record replaces it. A pool without clients has none.
+ * Returns 0 or an error of the layer's. */
+HR_MUST_CHECK int hr_worker_announce(const struct hr_worker_config *config, struct hr_layer *layer);
+
 /* Loads, attaches and begins to serve. Gives *out. Returns 0, an outcome
  * above (hr_worker_open_error() then says what was tried, why it failed and
  * what to do), or HR_ERR_NOMEM, HR_ERR_SYS. */

@@ -72,7 +72,42 @@ static void a_pool_is_asked_only_for_what_it_consumes(void **state)
     put(&b, &(struct pool_spec){.name = "web", .paths = {"/a"}, .events = {"http.request"}});
     assert_string_equal(find(&b, HR_KIND_REQUEST, "/a"), "web");
     assert_string_equal(find(&b, HR_KIND_REQUEST, "/b"), "(no match)");
-    assert_string_equal(find(&b, HR_KIND_CONNECT, "/a"), "(nobody)");
+    assert_string_equal(find(&b, HR_KIND_CONNECT, "/a"), "(no match)");
+    board_free(&b);
+}
+
+static void announce(struct board *b, const char *name, const char *path)
+{
+    uint8_t data[100];
+    char key[32];
+    struct hr_pack pack;
+    int n = snprintf(key, sizeof key, "pool:%s", name);
+    hr_pack_init(&pack, data, sizeof data);
+    hr_pack_map(&pack, 2);
+    hr_pack_cstr(&pack, "paths");
+    hr_pack_list(&pack, 1);
+    hr_pack_cstr(&pack, path);
+    hr_pack_cstr(&pack, "booting");
+    hr_pack_bool(&pack, true);
+    assert_int_equal(hr_layer_record_put(b->w->worker, (struct hr_str){key, (size_t)n}, data,
+                                         hr_pack_len(&pack)),
+                     0);
+}
+
+/* A slow pool's requests must not go to the one that takes the rest, nor be 404. */
+static void what_goes_to_an_announced_pool_waits_for_it(void **state)
+{
+    struct board b = board_new();
+    (void)state;
+    announce(&b, "api", "/api/");
+    put(&b, &(struct pool_spec){.name = "web", .paths = {"/w/"}});
+    assert_string_equal(find(&b, HR_KIND_REQUEST, "/w/x"), "web");
+    assert_string_equal(find(&b, HR_KIND_REQUEST, "/api/x"), "(nobody)");
+    assert_string_equal(find(&b, HR_KIND_CONNECT, "/api/x"), "(nobody)");
+    assert_string_equal(find(&b, HR_KIND_REQUEST, "/x"), "(no match)");
+    put(&b, &(struct pool_spec){.name = "api", .paths = {"/api/"}, .events = {"http.request"}});
+    assert_string_equal(find(&b, HR_KIND_REQUEST, "/api/x"), "api");
+    assert_string_equal(find(&b, HR_KIND_CONNECT, "/api/x"), "(no match)");
     board_free(&b);
 }
 
@@ -133,6 +168,7 @@ int test_route(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_longest_prefix_wins),
         cmocka_unit_test(a_pool_is_asked_only_for_what_it_consumes),
+        cmocka_unit_test(what_goes_to_an_announced_pool_waits_for_it),
         cmocka_unit_test(a_new_record_changes_the_pool_in_place),
         cmocka_unit_test(records_that_make_no_sense_are_left_out),
     };
