@@ -170,7 +170,7 @@ int hr_reply_own(struct hr_http *http, uint16_t status, uint64_t length,
                  const struct hr_header *headers, size_t n_headers)
 {
     struct hr_answer *answer = &http->ex.answer;
-    /* RFC 9110 8.6: the length of a 304 would be the file's; none says nothing wrong. */
+    /* RFC 9110 8.6, as in reply_start(). */
     *answer = (struct hr_answer){.status = status, .has_length = status != 304, .length = length};
     answer_decide(http, false);
     int r = answer_write(http, NULL, headers, n_headers);
@@ -336,7 +336,9 @@ static void reply_start(struct hr_http *http, const struct hr_msg *msg)
     bool is_last = has_body && !hr_msg_bool(msg, "more_body", false);
     struct hr_str bytes = hr_msg_bytes(msg, "body");
     answer->status = (uint16_t)hr_msg_int(msg, "status", 0);
-    answer->has_length = headers.has_length || is_last;
+    /* RFC 9110 8.6: the length of a 304 would be that of the 200, which only the application knows.
+     */
+    answer->has_length = headers.has_length || (is_last && answer->status != 304);
     answer->length = headers.has_length ? headers.length : bytes.len;
     if (!hr_addr_parse(hr_msg_str(msg, "to"), &answer->holder))
         answer->holder = (struct hr_addr){0};

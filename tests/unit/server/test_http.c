@@ -171,6 +171,24 @@ static void head_gets_the_head_alone(void **state)
     world_free(w);
 }
 
+static void a_304_claims_no_length(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    (void)state;
+    get(c, "/");
+    worker_take(w, w->worker, "http.request.web", &event);
+    assert_int_equal(reply_whole(w->worker, &event, 304, NULL, ""), 0);
+    client_answer(w, c, "GET", &answer);
+    assert_int_equal(answer.status, 304);
+    assert_string_equal(answer_header(&answer, "content-length", value), "");
+    get(c, "/");
+    serve(w, "next");
+    client_answer(w, c, "GET", &answer);
+    assert_string_equal(answer.body, "next");
+    world_free(w);
+}
+
 static void an_answer_of_unknown_length_is_chunked(void **state)
 {
     struct world *w = world_new(NULL);
@@ -461,6 +479,7 @@ int test_http(void)
         cmocka_unit_test(pipelined_requests_are_taken_one_at_a_time_in_order),
         cmocka_unit_test(a_head_may_come_in_pieces),
         cmocka_unit_test(head_gets_the_head_alone),
+        cmocka_unit_test(a_304_claims_no_length),
         cmocka_unit_test(an_answer_of_unknown_length_is_chunked),
         cmocka_unit_test(http_1_0_gets_the_end_of_the_connection_instead_of_chunks),
         cmocka_unit_test(connection_close_is_kept_to),
