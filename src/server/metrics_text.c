@@ -257,6 +257,12 @@ static bool next_channel(struct text *t, uint32_t *index, struct hr_channel_stat
     return true;
 }
 
+/* The channel where they failed; what has a name of its own may be of several. */
+static const char *letters_of(const struct hr_channel_stats *stats)
+{
+    return stats->name + (strncmp(stats->name, "dead.", 5) == 0 ? 5 : 0);
+}
+
 static void put_channel_gauges(struct text *t)
 {
     struct hr_channel_stats stats;
@@ -269,8 +275,8 @@ static void put_channel_gauges(struct text *t)
             (double)stats.oldest / (double)HR_SECOND);
     put_header(t, METRIC_DEAD_LETTERS);
     for (uint32_t i = 0; next_channel(t, &i, &stats);)
-        if (hr_str_starts(hr_str_of(stats.name), HR_LIT("dead.")))
-            put(t, "headrace_dead_letters{channel=\"%s\"} %" PRIu32 "\n", stats.name + 5,
+        if (stats.is_dead_letter)
+            put(t, "headrace_dead_letters{channel=\"%s\"} %" PRIu32 "\n", letters_of(&stats),
                 stats.depth);
 }
 

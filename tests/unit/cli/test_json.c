@@ -1,6 +1,7 @@
 /* test_json.c - JSON on the command line. */
 #include "test_cli.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -137,9 +138,62 @@ static void strings_are_written_so_that_they_can_be_read(void **state)
     free(out);
 }
 
+/* What hr_json_put_message() writes. */
+static void put_packed(size_t len, char *out, size_t size)
+{
+    struct hr_msg msg;
+    FILE *file = fmemopen(out, size, "w");
+    assert_non_null(file);
+    assert_int_equal(hr_msg_check(packed, len, &msg), 0);
+    hr_json_put_message(file, &msg);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_message_is_written_as_it_was_read(void **state)
+{
+    static const char *const texts[] = {
+        "{}",
+        "{\"a\": 1, \"b\": [true, false, null, -7], \"c\": {\"d\": {}, \"e\": []}}",
+        "{\"text\": \"\xc3\xa9 \\\"quoted\\\" \\u000a\", \"n\": 9223372036854775807}",
+        "{\"x\": 0.1, \"y\": 5.0, \"z\": 1e+300, \"w\": -2.5}",
+        "{\"deep\": [[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]], \"after\": 2}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t len;
+        char written[1024] = "";
+        struct hr_diag diag;
+        assert_int_equal(pack(texts[i], &len, &diag), 0);
+        put_packed(len, written, sizeof written);
+        assert_string_equal(written, texts[i]);
+    }
+}
+
+static void bytes_are_written_in_base64_and_what_is_no_number_as_null(void **state)
+{
+    struct hr_pack p;
+    char written[256] = "";
+    (void)state;
+    hr_pack_init(&p, packed, sizeof packed);
+    hr_pack_map(&p, 5);
+    for (size_t n = 0; n < 4; n++) {
+        hr_pack_str(&p, "0123" + n, 1);
+        hr_pack_bytes(&p, "\xff\0a", n);
+    }
+    hr_pack_cstr(&p, "nan");
+    hr_pack_double(&p, NAN);
+    assert_int_equal(hr_pack_done(&p), 0);
+    put_packed(hr_pack_len(&p), written, sizeof written);
+    assert_string_equal(written, "{\"0\": {\"base64\": \"\"}, \"1\": {\"base64\": \"/w==\"}, "
+                                 "\"2\": {\"base64\": \"/wA=\"}, \"3\": {\"base64\": \"/wBh\"}, "
+                                 "\"nan\": null}");
+}
+
 int test_json(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_is_written_as_it_was_read),
+        cmocka_unit_test(bytes_are_written_in_base64_and_what_is_no_number_as_null),
         cmocka_unit_test(values_become_messagepack),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(mistakes_have_line_and_column),
