@@ -5,7 +5,8 @@
  * their reply address; answers are `control.done {ok, text, code}`.
  *
  *     control.reload {pool?, wait}    rolls in new code; answered when that is
- *                                     done or refused, at once unless `wait`
+ *                                     done or refused, at once unless `wait`;
+ *                                     until then `control.progress {text}`
  *
  * A record "crew:NAME" a pool holds what only the supervisor knows and status
  * shows: {channels, processes, exits, last_exit, base}. Exits are those of the
@@ -28,12 +29,36 @@ static const char record_key[] = "supervisor";
 /* ---- answering ---------------------------------------------------------------------------------
  */
 
+static void say(struct hr_supervisor *supervisor, const struct hr_addr *to, const uint8_t *data,
+                const struct hr_pack *pack)
+{
+    const struct hr_send_options options = {.is_control = true};
+    if (hr_pack_done(pack) == 0 &&
+        hr_layer_send_to(supervisor->layer, to, data, hr_pack_len(pack), &options) != 0)
+        hr_log(HR_EV_DEBUG, "text=\"who asked for a reload is gone\"");
+}
+
+void hr_control_progress(struct hr_supervisor *supervisor, const struct hr_asker *asker,
+                         const char *text)
+{
+    uint8_t data[512];
+    struct hr_pack pack;
+    if (!hr_addr_is_set(&asker->address))
+        return;
+    hr_pack_init(&pack, data, sizeof data);
+    hr_pack_map(&pack, 2);
+    hr_pack_cstr(&pack, "type");
+    hr_pack_cstr(&pack, "control.progress");
+    hr_pack_cstr(&pack, "text");
+    hr_pack_cstr(&pack, text);
+    say(supervisor, &asker->address, data, &pack);
+}
+
 static void send_done(struct hr_supervisor *supervisor, const struct hr_addr *to, bool is_ok,
                       int code, const char *text)
 {
     uint8_t data[2048];
     struct hr_pack pack;
-    struct hr_send_options options = {.is_control = true};
     hr_pack_init(&pack, data, sizeof data);
     hr_pack_map(&pack, 4);
     hr_pack_cstr(&pack, "type");
@@ -44,9 +69,7 @@ static void send_done(struct hr_supervisor *supervisor, const struct hr_addr *to
     hr_pack_int(&pack, code);
     hr_pack_cstr(&pack, "text");
     hr_pack_cstr(&pack, text);
-    if (hr_pack_done(&pack) == 0 &&
-        hr_layer_send_to(supervisor->layer, to, data, hr_pack_len(&pack), &options) != 0)
-        hr_log(HR_EV_DEBUG, "text=\"who asked for a reload is gone\"");
+    say(supervisor, to, data, &pack);
 }
 
 /* Losing the lease only means that the asker has gone. */
@@ -71,10 +94,10 @@ static void on_reload(struct hr_supervisor *supervisor, const struct hr_msg *msg
     if (!hr_msg_bool(msg, "wait", false)) {
         hr_control_answer(supervisor, &asker, true, HR_EXIT_OK,
                           "asked; the log says what came of it");
-        hr_roll_begin(supervisor, hr_msg_str(msg, "pool"), "headrace reload", NULL);
+        hr_roll_ask(supervisor, hr_msg_str(msg, "pool"), "headrace reload", NULL);
         return;
     }
-    hr_roll_begin(supervisor, hr_msg_str(msg, "pool"), "headrace reload", &asker);
+    hr_roll_ask(supervisor, hr_msg_str(msg, "pool"), "headrace reload", &asker);
 }
 
 static void on_delivery(struct hr_supervisor *supervisor, const struct hr_delivery *delivery)

@@ -1,6 +1,7 @@
 /* reload.c - `headrace reload`: asks the supervisor; see control.c for what is said. */
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <headrace/message.h>
 
@@ -57,10 +58,13 @@ static int read_answer(const struct hr_delivery *delivery)
     if (delivery->kind == HR_DELIVERY_LEASE_LOST)
         return say_died();
     if (delivery->kind != HR_DELIVERY_MESSAGE ||
-        hr_msg_check(delivery->data, delivery->len, &msg) != 0 ||
-        !hr_str_eq(hr_msg_str(&msg, "type"), HR_LIT("control.done")))
+        hr_msg_check(delivery->data, delivery->len, &msg) != 0)
         return -1;
-    struct hr_str text = hr_msg_str(&msg, "text");
+    struct hr_str type = hr_msg_str(&msg, "type"), text = hr_msg_str(&msg, "text");
+    if (hr_str_eq(type, HR_LIT("control.progress")) && isatty(STDERR_FILENO))
+        fprintf(stderr, "%.*s\n", HR_STR(text));
+    if (!hr_str_eq(type, HR_LIT("control.done")))
+        return -1;
     bool is_ok = hr_msg_bool(&msg, "ok", false);
     fprintf(is_ok ? stdout : stderr, "%.*s\n", HR_STR(text));
     return is_ok ? HR_EXIT_OK : (int)hr_msg_int(&msg, "code", HR_EXIT_SETTINGS);

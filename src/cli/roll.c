@@ -14,6 +14,10 @@
  * Settings are read anew first. They reach a pool together with its new code;
  * those of [server] and [layer] are facts of processes and memory that go on,
  * so changes there are named and wait for the next start.
+ *
+ * One reload is under way at a time. What is asked for meanwhile waits, since
+ * the files may have changed after they were read; of those that nobody waits
+ * for, one is enough.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,25 +36,31 @@
 /* ---- how it ends -------------------------------------------------------------------------------
  */
 
+static void on_next_roll(struct hr_timer *timer);
+
 static void end_roll(struct hr_supervisor *supervisor)
 {
-    struct hr_roll *roll = &supervisor->roll;
-    bool is_again = roll->is_again;
-    hr_settings_unref(roll->next);
-    *roll = (struct hr_roll){0};
+    hr_settings_unref(supervisor->roll.next);
+    supervisor->roll = (struct hr_roll){0};
     hr_notify("READY=1");
-    if (is_again && !hr_supervisor_is_stopping(supervisor))
-        hr_roll_begin(supervisor, (struct hr_str){0}, "asked for again", NULL);
+    if (supervisor->n_waiting > 0)
+        hr_loop_start_timer(supervisor->loop, &supervisor->next_roll, 0, on_next_roll);
 }
 
-static void refuse(struct hr_supervisor *supervisor, enum hr_event event, int code, const char *why)
+static void tell_refused(struct hr_supervisor *supervisor, const struct hr_asker *asker,
+                         enum hr_event event, int code, const char *why)
 {
     char text[1400];
     snprintf(text, sizeof text, "reload refused: %s%s%s", why,
              hr_str_ends(hr_str_of(why), HR_LIT(".")) ? "" : ".",
              hr_supervisor_is_stopping(supervisor) ? "" : " The old workers keep serving.");
     hr_log(event, "text=%s", HR_LOG_Q(hr_str_of(text)));
-    hr_control_answer(supervisor, &supervisor->roll.asker, false, code, text);
+    hr_control_answer(supervisor, asker, false, code, text);
+}
+
+static void refuse(struct hr_supervisor *supervisor, enum hr_event event, int code, const char *why)
+{
+    tell_refused(supervisor, &supervisor->roll.reload.asker, event, code, why);
     end_roll(supervisor);
 }
 
@@ -115,17 +125,17 @@ static void finish(struct hr_supervisor *supervisor)
 {
     struct hr_roll *roll = &supervisor->roll;
     char took[HR_UNITS_TEXT_MAX], text[512];
-    if (!roll->is_partial)
+    if (!roll->reload.pool[0])
         take_settings(supervisor);
     hr_units_about_duration(hr_time_now() - roll->began_at, took);
     struct hr_connection_figures sockets;
     hr_figures_of_connections(supervisor->layer, &sockets);
     uint64_t n = sockets.n_http + sockets.n_websocket;
-    snprintf(text, sizeof text, "reloaded in %s (%s); %" PRIu64 " socket%s kept", took, roll->cause,
-             n, n == 1 ? "" : "s");
+    snprintf(text, sizeof text, "reloaded in %s (%s); %" PRIu64 " socket%s kept", took,
+             roll->reload.cause, n, n == 1 ? "" : "s");
     hr_log(HR_EV_RELOAD, "text=%s", HR_LOG_Q(hr_str_of(text)));
     hr_control_report(supervisor);
-    hr_control_answer(supervisor, &roll->asker, true, HR_EXIT_OK, text);
+    hr_control_answer(supervisor, &roll->reload.asker, true, HR_EXIT_OK, text);
     end_roll(supervisor);
 }
 
@@ -171,7 +181,7 @@ static void leave_pool(struct hr_supervisor *supervisor)
     hr_crew_configure(roll->crew, roll->next);
     hr_crew_shrink(roll->crew, roll->pool->processes);
     roll->crew = NULL;
-    roll->pool = roll->is_partial ? NULL : hr_pool_next(roll->pool);
+    roll->pool = roll->reload.pool[0] ? NULL : hr_pool_next(roll->pool);
 }
 
 /* Starts the next batch; what needs no waiting is done at once. */
@@ -214,8 +224,15 @@ static void on_batch_decided(struct hr_supervisor *supervisor)
 
 void hr_roll_on_ready(struct hr_supervisor *supervisor)
 {
-    hr_assert(supervisor->roll.is_active && supervisor->roll.n_booting > 0);
-    if (--supervisor->roll.n_booting == 0)
+    struct hr_roll *roll = &supervisor->roll;
+    char text[128];
+    hr_assert(roll->is_active && roll->n_booting > 0);
+    roll->n_booting--;
+    snprintf(text, sizeof text, "%s: %" PRIu32 " of %" PRIu32 " new workers are ready",
+             roll->crew->name, roll->n_rolled - roll->n_booting - roll->n_failed,
+             roll->pool->processes);
+    hr_control_progress(supervisor, &roll->reload.asker, text);
+    if (roll->n_booting == 0)
         on_batch_decided(supervisor);
 }
 
@@ -236,10 +253,16 @@ void hr_roll_on_boot_exit(struct hr_supervisor *supervisor, const struct hr_proc
 
 void hr_roll_abort(struct hr_supervisor *supervisor)
 {
+    static const char why[] = "the site is being stopped";
+    for (uint32_t i = 0; i < supervisor->n_waiting; i++)
+        tell_refused(supervisor, &supervisor->waiting[i].asker, HR_EV_RELOAD, HR_EXIT_SETTINGS,
+                     why);
+    supervisor->n_waiting = 0;
+    hr_loop_stop_timer(supervisor->loop, &supervisor->next_roll);
     if (!supervisor->roll.is_active)
         return;
     undo_batch(supervisor);
-    refuse(supervisor, HR_EV_RELOAD, HR_EXIT_SETTINGS, "the site is being stopped");
+    refuse(supervisor, HR_EV_RELOAD, HR_EXIT_SETTINGS, why);
 }
 
 /* ---- how it begins ------------------------------------------------------------------------------
@@ -299,35 +322,23 @@ static int read_anew(struct hr_supervisor *supervisor, char *why, size_t size)
     return code;
 }
 
-static bool choose_pools(struct hr_roll *roll, struct hr_str pool)
+static bool choose_pools(struct hr_roll *roll)
 {
-    roll->is_partial = pool.len > 0;
-    roll->pool = roll->is_partial ? hr_pool_find(roll->next, pool) : hr_pool_first(roll->next);
+    struct hr_str pool = hr_str_of(roll->reload.pool);
+    roll->pool = pool.len > 0 ? hr_pool_find(roll->next, pool) : hr_pool_first(roll->next);
     return roll->pool != NULL;
 }
 
-void hr_roll_begin(struct hr_supervisor *supervisor, struct hr_str pool, const char *cause,
-                   const struct hr_asker *asker)
+static void begin(struct hr_supervisor *supervisor, const struct hr_reload *reload)
 {
     struct hr_roll *roll = &supervisor->roll;
     char why[1200];
-    if (roll->is_active) {
-        roll->is_again = roll->is_again || !asker;
-        if (asker)
-            hr_control_answer(
-                supervisor, asker, false, HR_EXIT_SETTINGS,
-                "reload refused: one is under way already; try again when it is done.");
-        return;
-    }
-    *roll = (struct hr_roll){.is_active = true, .began_at = hr_time_now()};
-    hr_str_copy(roll->cause, sizeof roll->cause, hr_str_of(cause));
-    if (asker)
-        roll->asker = *asker;
+    *roll = (struct hr_roll){.is_active = true, .reload = *reload, .began_at = hr_time_now()};
     hr_notify_reloading();
 
     int code = read_anew(supervisor, why, sizeof why);
-    if (code == 0 && !choose_pools(roll, pool)) {
-        snprintf(why, sizeof why, "there is no pool '%.*s'", HR_STR(pool));
+    if (code == 0 && !choose_pools(roll)) {
+        snprintf(why, sizeof why, "there is no pool '%s'", reload->pool);
         code = HR_EXIT_SETTINGS;
     }
     if (code != 0) {
@@ -338,4 +349,52 @@ void hr_roll_begin(struct hr_supervisor *supervisor, struct hr_str pool, const c
     name_changes(&supervisor->settings->server.section, &roll->next->server.section);
     name_changes(&supervisor->settings->layer.section, &roll->next->layer.section);
     go_on(supervisor);
+}
+
+static void on_next_roll(struct hr_timer *timer)
+{
+    struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, next_roll);
+    if (supervisor->roll.is_active || supervisor->n_waiting == 0)
+        return;
+    struct hr_reload next = supervisor->waiting[0];
+    supervisor->n_waiting--;
+    memmove(supervisor->waiting, supervisor->waiting + 1,
+            supervisor->n_waiting * sizeof *supervisor->waiting);
+    begin(supervisor, &next);
+}
+
+/* One that nobody waits for, and that will be done anyway. */
+static bool is_covered(const struct hr_supervisor *supervisor, const struct hr_reload *reload)
+{
+    if (hr_addr_is_set(&reload->asker.address))
+        return false;
+    for (uint32_t i = 0; i < supervisor->n_waiting; i++)
+        if (strcmp(supervisor->waiting[i].pool, reload->pool) == 0)
+            return true;
+    return false;
+}
+
+void hr_roll_ask(struct hr_supervisor *supervisor, struct hr_str pool, const char *cause,
+                 const struct hr_asker *asker)
+{
+    struct hr_reload reload = {0};
+    if (asker)
+        reload.asker = *asker;
+    hr_str_copy(reload.cause, sizeof reload.cause, hr_str_of(cause));
+    hr_str_copy(reload.pool, sizeof reload.pool, pool);
+    if (hr_supervisor_is_stopping(supervisor)) {
+        tell_refused(supervisor, &reload.asker, HR_EV_RELOAD, HR_EXIT_SETTINGS,
+                     "the site is being stopped");
+    } else if (!supervisor->roll.is_active && supervisor->n_waiting == 0) {
+        begin(supervisor, &reload);
+    } else if (is_covered(supervisor, &reload)) {
+        return;
+    } else if (supervisor->n_waiting == HR_ROLL_MAX_WAITING) {
+        tell_refused(supervisor, &reload.asker, HR_EV_RELOAD, HR_EXIT_SETTINGS,
+                     "too many wait for the one under way already");
+    } else {
+        supervisor->waiting[supervisor->n_waiting++] = reload;
+        hr_control_progress(supervisor, &reload.asker,
+                            "another reload is under way; this one comes after it");
+    }
 }

@@ -287,7 +287,7 @@ static void on_hangup(struct hr_supervisor *supervisor)
     if (supervisor->had_terminal && !isatty(STDERR_FILENO))
         begin_stop(supervisor, HR_EXIT_OK);
     else if (!hr_supervisor_is_stopping(supervisor))
-        hr_roll_begin(supervisor, (struct hr_str){0}, "SIGHUP", NULL);
+        hr_roll_ask(supervisor, (struct hr_str){0}, "SIGHUP", NULL);
 }
 
 static void reopen_logs(struct hr_supervisor *supervisor)
@@ -366,7 +366,7 @@ static void on_built(struct hr_watch *watch, const char *name)
 {
     struct hr_supervisor *supervisor = hr_container_of(watch, struct hr_supervisor, watch);
     if (!hr_supervisor_is_stopping(supervisor))
-        hr_roll_begin(supervisor, (struct hr_str){0}, name, NULL);
+        hr_roll_ask(supervisor, (struct hr_str){0}, name, NULL);
 }
 
 static int start_all(struct hr_supervisor *supervisor)
@@ -406,6 +406,7 @@ static void end_all(struct hr_supervisor *supervisor)
     hr_loop_stop_timer(supervisor->loop, &supervisor->scan);
     hr_loop_stop_timer(supervisor->loop, &supervisor->watchdog);
     hr_loop_stop_timer(supervisor->loop, &supervisor->report);
+    hr_loop_stop_timer(supervisor->loop, &supervisor->next_roll);
 }
 
 int hr_supervisor_run(struct hr_supervisor *supervisor)

@@ -31,6 +31,7 @@
 enum {
     HR_SUPERVISOR_SIGNALS = 7,
     HR_CREW_MAX_EXITS = 128, /* times remembered; status shows no more than that an hour */
+    HR_ROLL_MAX_WAITING = 8, /* reloads that wait for the one under way; more are refused */
 };
 
 struct hr_supervisor;
@@ -70,13 +71,17 @@ struct hr_asker {
     struct hr_lease lease;  /* kept until then, so that the asker learns of our death */
 };
 
+struct hr_reload {
+    char pool[HR_POOL_NAME_MAX + 1]; /* empty: all */
+    char cause[256];                 /* "hello.so", shown at the end */
+    struct hr_asker asker;
+};
+
 /* A reload under way; see roll.c. */
 struct hr_roll {
     bool is_active;
-    bool is_again;            /* asked for once more meanwhile */
+    struct hr_reload reload;
     struct hr_settings *next; /* a reference */
-    bool is_partial;          /* one pool only */
-    char cause[256];          /* "hello.so", shown at the end */
     hr_time began_at;
     const struct hr_settings_pool *pool; /* of `next`, being rolled */
     struct hr_crew *crew;
@@ -85,7 +90,6 @@ struct hr_roll {
     uint32_t n_booting, n_failed, n_batch;
     int code;          /* exit code of the first that failed */
     char reason[1024]; /* and its words */
-    struct hr_asker asker;
 };
 
 enum hr_supervisor_state {
@@ -111,8 +115,10 @@ struct hr_supervisor {
     bool was_interrupted, had_terminal;
     struct hr_list crews, procs;
     struct hr_roll roll;
+    struct hr_reload waiting[HR_ROLL_MAX_WAITING]; /* in their order */
+    uint32_t n_waiting;
     struct hr_watch watch;
-    struct hr_timer scan, watchdog, report;
+    struct hr_timer scan, watchdog, report, next_roll;
     struct hr_signal signals[HR_SUPERVISOR_SIGNALS];
     int n_signals;
     struct hr_hook layer_hook;
@@ -166,10 +172,10 @@ void hr_seat_on_exit(struct hr_supervisor *supervisor, struct hr_proc *proc, int
 void hr_proc_leave(struct hr_proc *proc, hr_time drain);
 
 /* ---- roll.c */
-/* Begins a reload of `pool` (empty: of all). `asker` may be NULL. What comes
- * of it is logged and told to the asker. */
-void hr_roll_begin(struct hr_supervisor *supervisor, struct hr_str pool, const char *cause,
-                   const struct hr_asker *asker);
+/* Begins a reload of `pool` (empty: of all), or lets it wait for the one under
+ * way. `asker` may be NULL. What comes of it is logged and told to the asker. */
+void hr_roll_ask(struct hr_supervisor *supervisor, struct hr_str pool, const char *cause,
+                 const struct hr_asker *asker);
 /* A successor is ready, has ended before its batch was. */
 void hr_roll_on_ready(struct hr_supervisor *supervisor);
 void hr_roll_on_boot_exit(struct hr_supervisor *supervisor, const struct hr_proc *proc,
@@ -185,6 +191,9 @@ void hr_control_answer(struct hr_supervisor *supervisor, const struct hr_asker *
 HR_MUST_CHECK int hr_control_announce(struct hr_supervisor *supervisor);
 /* Forgets a pool that there is no more. */
 void hr_control_forget(struct hr_supervisor *supervisor, const char *pool);
+/* How far it is; for who waits at a terminal. */
+void hr_control_progress(struct hr_supervisor *supervisor, const struct hr_asker *asker,
+                         const char *text);
 /* Puts what status shows of each crew into the layer, whatever has changed. */
 void hr_control_report(struct hr_supervisor *supervisor);
 

@@ -34,7 +34,8 @@ class Booting(Headrace):
 @pytest.fixture
 def booting(tmp_path):
     (tmp_path / "headrace.ini").write_text(SETTINGS)
-    with Booting(tmp_path, APPS / "probe.so", "--server-processes", 1) as site:
+    go = {"GO": str(tmp_path / "go")}
+    with Booting(tmp_path, APPS / "probe.so", "--server-processes", 1, env=go) as site:
         yield site
         (tmp_path / "go").touch()  # or TERM would wait for it
 
@@ -68,7 +69,6 @@ def test_requests_for_a_pool_that_boots_wait_for_it(booting, tmp_path):
 
 def test_pools_of_an_earlier_run_are_forgotten(tmp_path):
     """Or their requests would wait for workers that never come."""
-    (tmp_path / "go").touch()
     (tmp_path / "headrace.ini").write_text(SETTINGS)
     with Headrace(tmp_path, APPS / "probe.so") as site:
         assert get(site, "/slow/x")[0] == 200

@@ -1,8 +1,11 @@
 """New code, new settings and the end, all under load."""
 
+import os
+import pty
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -122,6 +125,65 @@ def test_broken_code_is_refused_with_its_reason_and_the_old_serves_on(site, app,
         deploy("probe2", app.parent)
         s.run("reload", "--wait")
         assert ask(s).endswith("version 2\n")
+
+
+@pytest.fixture
+def slow(site, tmp_path):
+    """A site whose new workers boot for as long as there is no file `go`."""
+    (tmp_path / "go").touch()
+    with site("-w", 2, app=deploy("slow", tmp_path), env={"GO": str(tmp_path / "go")}) as s:
+        (tmp_path / "go").unlink()
+        yield s
+        (tmp_path / "go").touch()
+
+
+def reload_at_terminal(s):
+    """`headrace reload --wait`, and what it shows on its terminal until it ends."""
+    ours, its = pty.openpty()
+    command = [str(BUILD / "headrace"), "reload", "--wait", "--layer", s.layer]
+    process = subprocess.Popen(command, cwd=s.directory, env=s.env, stdout=subprocess.PIPE, stderr=its, text=True)
+    os.close(its)
+    return process, ours
+
+
+def read_terminal(terminal):
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:  # nobody has it open any more
+        pass
+    os.close(terminal)
+    return shown.decode().replace("\r\n", "\n").splitlines()
+
+
+def test_a_reload_that_waits_comes_after_the_one_under_way(slow, tmp_path):
+    first, terminal = reload_at_terminal(slow)
+    wait_until(lambda: len(slow.events("worker_start", worker="web.1")) == 2, "the first reload's first worker")
+    second, other_terminal = reload_at_terminal(slow)
+    slow.run("reload")
+    slow.run("reload")
+    assert first.poll() is None and second.poll() is None
+    (tmp_path / "go").touch()
+    done = [process.communicate(timeout=PATIENCE)[0] for process in (first, second)]
+    assert all(text.startswith("reloaded in ") for text in done), done
+    assert (first.returncode, second.returncode) == (0, 0)
+    progress = ["web: 1 of 2 new workers are ready", "web: 2 of 2 new workers are ready"]
+    assert read_terminal(terminal) == progress
+    assert read_terminal(other_terminal) == ["another reload is under way; this one comes after it", *progress]
+    wait_until(lambda: len(slow.events("reload")) == 3, "the third, which nobody waited for")
+
+
+def test_reloads_that_wait_are_told_that_the_site_stops(slow, tmp_path):
+    first, terminal = reload_at_terminal(slow)
+    wait_until(lambda: len(slow.events("worker_start", worker="web.1")) == 2, "the first reload's first worker")
+    second, other_terminal = reload_at_terminal(slow)
+    assert "comes after it" in os.read(other_terminal, 4096).decode()
+    slow.is_over = True
+    slow.process.terminate()
+    assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (1, 1)
+    for shown in (terminal, other_terminal):
+        assert read_terminal(shown)[-1] == "reload refused: the site is being stopped."
 
 
 def test_a_file_that_is_no_program_is_refused_too(site, app):

@@ -1,4 +1,5 @@
-/* slow.c - an application that takes its time to start: until the file `go` is there. */
+/* slow.c - an application that takes its time to start: until the file that GO names is there. */
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,7 +14,8 @@ static int hello(struct hr_ctx *ctx, const struct hr_msg *request)
 int hr_app(struct hr_worker *worker)
 {
     static const struct hr_consumer consumers[] = {{.channel = "http.request", .fn = hello}, {0}};
-    while (access("go", F_OK) < 0)
+    const char *go = getenv("GO");
+    while (go && access(go, F_OK) < 0)
         nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     return hr_worker_consume(worker, consumers);
 }
