@@ -258,7 +258,6 @@ static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint
             w.flags = flags & IPC_BLOCK_BURIED  ? IPC_RETURNING
                       : flags & IPC_BLOCK_LEASE ? IPC_LEASED
                                                 : IPC_IN_HAND;
-            w.tries += w.flags == IPC_RETURNING;
             w.owner = slot + 1;
             ipc_word_store(&l->arena, e.block, w);
         }
