@@ -15,6 +15,7 @@
 #include "cli/supervisor.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -350,9 +351,24 @@ static void on_watchdog(struct hr_timer *timer)
     hr_loop_start_timer(supervisor->loop, timer, hr_notify_watchdog_interval(), on_watchdog);
 }
 
+/* Whoever notices a death cleans up, and the layer logs nothing itself: it is said here. */
+static void log_recoveries(struct hr_supervisor *supervisor)
+{
+    struct hr_arena_stats stats;
+    hr_layer_arena_stats(supervisor->layer, &stats);
+    uint64_t n = stats.n_recovered - supervisor->n_recovered;
+    supervisor->n_recovered = stats.n_recovered;
+    if (n > 0)
+        hr_log(HR_EV_RECOVERED,
+               "members=%" PRIu64 " total=%" PRIu64
+               " text=\"what dead members of the layer held was returned, counted or freed\"",
+               n, stats.n_recovered);
+}
+
 static void on_report(struct hr_timer *timer)
 {
     struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, report);
+    log_recoveries(supervisor);
     hr_control_report(supervisor);
     hr_loop_start_timer(supervisor->loop, timer, REPORT_EVERY, on_report);
 }
@@ -384,6 +400,9 @@ static int start_all(struct hr_supervisor *supervisor)
         return hr_trace(r);
     if (hr_notify_watchdog_interval() > 0)
         on_watchdog(&supervisor->watchdog);
+    struct hr_arena_stats stats;
+    hr_layer_arena_stats(supervisor->layer, &stats);
+    supervisor->n_recovered = stats.n_recovered; /* by earlier runs */
     on_report(&supervisor->report);
     hr_supervisor_scan_soon(supervisor);
     return 0;

@@ -114,6 +114,7 @@ struct hr_supervisor {
     int exit_code;
     bool was_interrupted, had_terminal;
     struct hr_list crews, procs;
+    uint64_t n_recovered; /* dead members that the layer was cleaned up after, as last logged */
     struct hr_roll roll;
     struct hr_reload waiting[HR_ROLL_MAX_WAITING]; /* in their order */
     uint32_t n_waiting;

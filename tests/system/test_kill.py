@@ -342,6 +342,7 @@ def test_the_log_names_what_killed_a_worker(site, number):
         s.kill(victim, number)
         s.wait_for_workers("web", 1, without=[victim])
         died = s.events("worker_died", pid=victim)[0]
+        wait_until(lambda: s.events("recovered", members=1, total=1), "the layer's recovery in the log")
         assert signal.Signals(number).name in died["reason"]
 
 
