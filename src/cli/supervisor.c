@@ -31,7 +31,8 @@
 
 #define SCAN_BUSY (20 * HR_MS)
 #define SCAN_IDLE (500 * HR_MS)
-#define REPORT_EVERY (30 * HR_SECOND) /* more often than samples are taken: history.h */
+#define RECOVERY_TIME (10 * HR_SECOND) /* from a death until nobody will still be cleaning up */
+#define REPORT_EVERY (30 * HR_SECOND)  /* more often than samples are taken: history.h */
 #define REPORT_SOON (100 * HR_MS)
 
 static bool move_allowed(enum hr_supervisor_state from, enum hr_supervisor_state to)
@@ -135,6 +136,20 @@ static void look_at(struct hr_supervisor *supervisor, const struct hr_member *me
         hr_seat_on_retire(proc);
 }
 
+/* Whoever notices a death cleans up, and the layer logs nothing itself: it is said here. */
+static void log_recoveries(struct hr_supervisor *supervisor)
+{
+    struct hr_arena_stats stats;
+    hr_layer_arena_stats(supervisor->layer, &stats);
+    uint64_t n = stats.n_recovered - supervisor->n_recovered;
+    supervisor->n_recovered = stats.n_recovered;
+    if (n > 0)
+        hr_log(HR_EV_RECOVERED,
+               "members=%" PRIu64 " total=%" PRIu64
+               " text=\"what dead members of the layer held was returned, counted or freed\"",
+               n, stats.n_recovered);
+}
+
 static bool is_anyone_booting(const struct hr_supervisor *supervisor)
 {
     hr_list_foreach (node, &supervisor->procs)
@@ -159,6 +174,8 @@ static void on_scan(struct hr_timer *timer)
         look_at(supervisor, &member);
     if (supervisor->state == HR_SUPERVISOR_STARTING && is_everyone_ready(supervisor))
         on_up(supervisor);
+    if (hr_time_now() < supervisor->recovers_until)
+        log_recoveries(supervisor);
     hr_loop_start_timer(supervisor->loop, &supervisor->scan,
                         is_anyone_booting(supervisor) ? SCAN_BUSY : SCAN_IDLE, on_scan);
 }
@@ -268,6 +285,7 @@ static void on_child(struct hr_supervisor *supervisor)
             continue;
         look_back(supervisor, proc);
         hr_seat_on_exit(supervisor, proc, status);
+        supervisor->recovers_until = hr_time_now() + RECOVERY_TIME;
     }
     stop_on(supervisor);
 }
@@ -349,20 +367,6 @@ static void on_watchdog(struct hr_timer *timer)
     struct hr_supervisor *supervisor = hr_container_of(timer, struct hr_supervisor, watchdog);
     hr_notify("WATCHDOG=1");
     hr_loop_start_timer(supervisor->loop, timer, hr_notify_watchdog_interval(), on_watchdog);
-}
-
-/* Whoever notices a death cleans up, and the layer logs nothing itself: it is said here. */
-static void log_recoveries(struct hr_supervisor *supervisor)
-{
-    struct hr_arena_stats stats;
-    hr_layer_arena_stats(supervisor->layer, &stats);
-    uint64_t n = stats.n_recovered - supervisor->n_recovered;
-    supervisor->n_recovered = stats.n_recovered;
-    if (n > 0)
-        hr_log(HR_EV_RECOVERED,
-               "members=%" PRIu64 " total=%" PRIu64
-               " text=\"what dead members of the layer held was returned, counted or freed\"",
-               n, stats.n_recovered);
 }
 
 static void on_report(struct hr_timer *timer)

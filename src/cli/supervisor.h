@@ -114,7 +114,8 @@ struct hr_supervisor {
     int exit_code;
     bool was_interrupted, had_terminal;
     struct hr_list crews, procs;
-    uint64_t n_recovered; /* dead members that the layer was cleaned up after, as last logged */
+    uint64_t n_recovered;   /* dead members that the layer was cleaned up after, as last logged */
+    hr_time recovers_until; /* a child has died: look for its recovery until then */
     struct hr_roll roll;
     struct hr_reload waiting[HR_ROLL_MAX_WAITING]; /* in their order */
     uint32_t n_waiting;
