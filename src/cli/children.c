@@ -33,6 +33,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "cli/argv.h"
 
 enum {
@@ -287,6 +288,7 @@ int hr_proc_start(struct hr_loop *loop, const struct hr_spawn *spawn, struct hr_
         return hr_raise(HR_ERR_NOMEM);
     }
     proc->loop = loop;
+    proc->pidfd = -1;
     proc->started_at = hr_time_now();
     proc->oom_before = hr_exit_count_oom();
     hr_str_copy(proc->label, sizeof proc->label, hr_str_of(spawn->label));
@@ -304,13 +306,45 @@ int hr_proc_start(struct hr_loop *loop, const struct hr_spawn *spawn, struct hr_
     return 0;
 }
 
+static void on_adopted_end(struct hr_io *io, unsigned events)
+{
+    struct hr_proc *proc = hr_container_of(io, struct hr_proc, end);
+    (void)events;
+    proc->on_end(proc);
+}
+
+int hr_proc_adopt(struct hr_loop *loop, pid_t pid, int pidfd, void (*on_end)(struct hr_proc *proc),
+                  struct hr_proc **out)
+{
+    struct hr_proc *proc = hr_calloc(1, sizeof *proc);
+    *out = proc;
+    if (!proc)
+        return hr_raise(HR_ERR_NOMEM);
+    int r = hr_io_open(loop, &proc->end, pidfd, on_adopted_end);
+    if (r < 0) {
+        *out = hr_free(proc);
+        return hr_trace(r);
+    }
+    proc->loop = loop;
+    proc->pid = pid;
+    proc->pidfd = pidfd;
+    proc->on_end = on_end;
+    proc->started_at = hr_time_now();
+    proc->oom_before = hr_exit_count_oom();
+    hr_io_want(&proc->end, HR_IO_READ);
+    return 0;
+}
+
 /* ---- its end ------------------------------------------------------------------------------------
  */
 
 void hr_proc_signal(const struct hr_proc *proc, int number)
 {
-    /* Until we have reaped it the pid is nobody else's. */
-    if (proc->state != HR_PROC_ENDED)
+    /* Until we have reaped it the pid is nobody else's. One that is not ours to reap has its pidfd.
+     */
+    if (proc->pidfd >= 0)
+        hr_process_pidfd_kill(proc->pidfd, number);
+    else if (proc->state != HR_PROC_ENDED)
         kill(proc->pid, number);
 }
 
@@ -366,10 +400,20 @@ static void on_capture_closed(struct hr_capture *capture)
         hr_free(proc);
 }
 
+static void on_end_closed(struct hr_io *io)
+{
+    hr_free(hr_container_of(io, struct hr_proc, end));
+}
+
 void hr_proc_dispose(struct hr_proc *proc)
 {
     hr_loop_stop_timer(proc->loop, &proc->timer);
     hr_list_remove(&proc->node);
+    if (proc->pidfd >= 0) {
+        hr_io_close(&proc->end, on_end_closed);
+        close(proc->pidfd);
+        return;
+    }
     if (proc->n_open == 0) {
         hr_free(proc);
         return;

@@ -42,7 +42,10 @@ struct hr_proc {
     hr_time started_at;
     unsigned long long oom_before; /* hr_exit_count_oom() at its start */
     struct hr_capture out, err;
-    uint32_t n_open;       /* captures */
+    uint32_t n_open;  /* captures */
+    int pidfd;        /* of an adopted one, owned; else -1 */
+    struct hr_io end; /* watches it */
+    void (*on_end)(struct hr_proc *proc);
     struct hr_timer timer; /* BOOTING: until it must be ready; LEAVING: until it is killed */
     bool was_killed;       /* by us, for taking too long */
     char boot_text[1024];  /* what our code in it said when it could not start */
@@ -65,6 +68,13 @@ struct hr_spawn {
 /* Starts a child. Gives *out. Returns 0, HR_ERR_NOMEM or HR_ERR_SYS. */
 HR_MUST_CHECK int hr_proc_start(struct hr_loop *loop, const struct hr_spawn *spawn,
                                 struct hr_proc **out);
+
+/* Takes over a process that is no child of ours; its label and pool are the
+ * caller's to fill in. Takes `pidfd`, unless it fails. `on_end` is called when
+ * it has ended, in place of its being reaped. Returns 0, HR_ERR_NOMEM or
+ * HR_ERR_SYS. */
+HR_MUST_CHECK int hr_proc_adopt(struct hr_loop *loop, pid_t pid, int pidfd,
+                                void (*on_end)(struct hr_proc *proc), struct hr_proc **out);
 
 /* Sends a signal, unless it has ended. */
 void hr_proc_signal(const struct hr_proc *proc, int number);

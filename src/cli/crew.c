@@ -255,6 +255,23 @@ void hr_seat_on_retire(struct hr_proc *proc)
     hr_seat_fill(seat);
 }
 
+void hr_seat_adopt(struct hr_seat *seat, struct hr_proc *proc, bool is_ready)
+{
+    struct hr_crew *crew = seat->crew;
+    proc->seat = seat;
+    hr_list_push_back(&crew->supervisor->procs, &proc->node);
+    if (seat->holder) {
+        proc->state = is_ready ? HR_PROC_READY : HR_PROC_BOOTING;
+        hr_proc_leave(proc, crew->drain);
+        return;
+    }
+    seat->holder = proc;
+    if (is_ready)
+        hr_seat_on_ready(proc);
+    else
+        hr_loop_start_timer(proc->loop, &proc->timer, SERVER_BOOT_TIMEOUT, on_boot_too_long);
+}
+
 static void on_left_too_long(struct hr_timer *timer)
 {
     struct hr_proc *proc = hr_container_of(timer, struct hr_proc, timer);

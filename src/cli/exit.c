@@ -9,6 +9,10 @@
 
 void hr_exit_format(int wait_status, bool is_oom, char *out, size_t size)
 {
+    if (wait_status == HR_WAIT_UNKNOWN) {
+        snprintf(out, size, "unknown");
+        return;
+    }
     if (WIFEXITED(wait_status)) {
         snprintf(out, size, "exit %d", WEXITSTATUS(wait_status));
         return;

@@ -19,8 +19,11 @@ enum hr_exit_code {
     HR_EXIT_TLS = 7,
 };
 
+/* Of a process that was not ours to wait for. */
+enum { HR_WAIT_UNKNOWN = -1 };
+
 /* How a process ended, as waitpid() says it: "exit 3", "SIGSEGV", "SIGKILL
- * (oom)". `is_oom`: the kernel has killed for memory meanwhile. */
+ * (oom)", "unknown". `is_oom`: the kernel has killed for memory meanwhile. */
 void hr_exit_format(int wait_status, bool is_oom, char *out, size_t size);
 
 /* The line that a crashing worker leaves ("crash signal=SIGSEGV ...

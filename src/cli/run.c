@@ -5,12 +5,11 @@
  * already, addresses, the layer. The addresses are bound before the layer is
  * opened, because root may become another user there. A port that cannot be
  * bound is told last: "port taken" would be a poor way to say that the site
- * runs already.
+ * runs already, or that its processes do and wait for a supervisor.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@
 #include "cli/sockets.h"
 #include "cli/logfile.h"
 #include "cli/notify.h"
+#include "cli/orphans.h"
 #include "cli/settings_load.h"
 #include "cli/supervisor.h"
 #include "cli/verbs.h"
@@ -34,6 +34,7 @@ struct run {
     struct hr_settings *settings;
     struct hr_sockets listeners;
     struct hr_layer *layer;
+    struct hr_orphans orphans;
     char url[HR_LAYER_URL_MAX];
     int lock_fd;
     int log_fd;
@@ -55,38 +56,6 @@ static pid_t recorded_pid(struct hr_layer *layer)
     return 0;
 }
 
-/* Appends what fits whole. */
-static void append(char *out, size_t size, size_t *len, const char *format, ...) HR_PRINTF(4, 5);
-static void append(char *out, size_t size, size_t *len, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(out + *len, size - *len, format, args);
-    va_end(args);
-    if (n > 0 && (size_t)n < size - *len)
-        *len += (size_t)n;
-    else
-        out[*len] = '\0';
-}
-
-/* Lists live interface servers and workers, and their pids alone; gives their number. */
-static uint32_t list_children(struct hr_layer *layer, char *out, size_t size, char *pids,
-                              size_t pids_size)
-{
-    struct hr_member member;
-    uint32_t n = 0;
-    size_t len = 0, pids_len = 0;
-    out[0] = pids[0] = '\0';
-    for (uint32_t slot = 0; hr_layer_member(layer, slot, &member); slot++) {
-        if (!member.is_live || (member.role != HR_ROLE_SERVER && member.role != HR_ROLE_WORKER))
-            continue;
-        append(out, size, &len, "%s%s %d", n ? ", " : "", member.label, (int)member.pid);
-        append(pids, pids_size, &pids_len, " %d", (int)member.pid);
-        n++;
-    }
-    return n;
-}
-
 /* The kernel frees the lock with its holder, however that ends. */
 static int lock_directory(struct run *run)
 {
@@ -105,19 +74,24 @@ static int lock_directory(struct run *run)
     return HR_EXIT_LAYER;
 }
 
-/* Servers and workers go on when their supervisor dies; two sets would share their work. A record
- * that is left behind says that it did not end by itself. Without one, whoever is here was started
- * by hand. */
-static int check_orphans(const struct run *run)
+/* Servers and workers go on when their supervisor dies. A record that is left behind says that it
+ * did not end by itself; without one, whoever is here was started by hand. */
+static int find_orphans(struct run *run)
 {
-    char list[2048], pids[1024];
     pid_t pid = recorded_pid(run->layer);
-    if (pid == 0 || list_children(run->layer, list, sizeof list, pids, sizeof pids) == 0)
+    if (pid == 0)
         return 0;
-    hr_complain("the supervisor of '%s' (pid %d) is gone, and its processes still serve at %s:\n"
+    if (hr_orphans_find(run->layer, &run->orphans) < 0) {
+        hr_complain("%s", hr_error_text(HR_ERR_NOMEM));
+        return HR_EXIT_LAYER;
+    }
+    if (!run->orphans.strange[0])
+        return 0;
+    hr_complain("the supervisor of '%s' (pid %d) is gone, and of the processes that still serve at "
+                "%s one cannot be taken over:\n"
                 "  %s\n"
-                "  Let them end before this one takes over: kill%s",
-                run->settings->headrace.name, (int)pid, run->url, list, pids);
+                "  It may be in another container. Let it end, then start this again.",
+                run->settings->headrace.name, (int)pid, run->url, run->orphans.strange);
     return HR_EXIT_LAYER;
 }
 
@@ -128,13 +102,73 @@ static int take_layer(struct run *run)
     int r = hr_attach(run->settings, run->url, &options, &run->layer);
     if (r == 0)
         r = lock_directory(run);
-    if (r == 0)
-        r = check_orphans(run);
-    if (r == 0 && hr_attach_policies(run->settings, run->layer) != 0) {
-        hr_complain("the settings of [channel] could not be set in the layer");
-        r = HR_EXIT_LAYER;
+    return r == 0 ? find_orphans(run) : r;
+}
+
+static int set_policies(struct run *run)
+{
+    if (hr_attach_policies(run->settings, run->layer) == 0)
+        return 0;
+    hr_complain("the settings of [channel] could not be set in the layer");
+    return HR_EXIT_LAYER;
+}
+
+/* ---- taking over
+ * --------------------------------------------------------------------------------- */
+
+static bool is_listened_on(const struct run *run, const char *address)
+{
+    struct hr_bind bind;
+    struct hr_diag diag;
+    char name[HR_BIND_TEXT_MAX];
+    uint16_t port = (uint16_t)run->settings->server.port;
+    if (hr_bind_parse(hr_str_of(address), port, &bind, &diag) < 0)
+        return false;
+    if (bind.kind == HR_BIND_TCP && bind.port == 0)
+        return true; /* any will do */
+    hr_bind_format(&bind, name);
+    for (uint32_t i = 0; i < run->listeners.n; i++)
+        if (strcmp(run->listeners.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* The servers that live decide where the site listens and how many they are: to change that they
+ * would have to end, and their connections with them. */
+static void keep_what_is(struct run *run)
+{
+    struct hr_settings_server *server = &run->settings->server;
+    for (uint32_t i = 0; i < server->bind.n; i++)
+        if (!is_listened_on(run, server->bind.item[i]))
+            hr_log(HR_EV_CONFIG,
+                   "key=server.bind address=%s text=\"new; it takes effect at the next start\"",
+                   server->bind.item[i]);
+    for (uint32_t i = 0; i < run->listeners.n; i++)
+        if (run->listeners.items[i].n_fds > 1)
+            server->processes = run->listeners.items[i].n_fds;
+}
+
+/* Of the orphans' servers, in place of what could or could not be opened. True when there were
+ * any. */
+static bool take_sockets(struct run *run, int *code)
+{
+    struct hr_sockets taken;
+    int r = hr_orphans_take_sockets(&run->orphans, hr_layerpath_directory(run->url), &taken);
+    if (r < 0) {
+        hr_complain("the supervisor of '%s' is gone, and none of its interface servers hands over "
+                    "its sockets.\n  Let them end, or kill them if they are stopped: headrace "
+                    "status --all has their pids.",
+                    run->settings->headrace.name);
+        *code = HR_EXIT_LAYER;
+        return true;
     }
-    return r;
+    if (taken.n == 0)
+        return false;
+    hr_sockets_close(&run->listeners);
+    run->listeners = taken;
+    keep_what_is(run);
+    *code = 0;
+    return true;
 }
 
 /* ---- the two ways to run
@@ -147,6 +181,7 @@ static int run_supervised(struct run *run)
         .args = run->args,
         .settings = hr_settings_ref(run->settings),
         .listeners = &run->listeners,
+        .orphans = &run->orphans,
         .layer_url = run->url,
         .layer = run->layer,
         .log_fd = run->log_fd,
@@ -211,28 +246,23 @@ static int run_inline(struct run *run)
     return hr_inline_run(run->settings, &run->listeners, run->url);
 }
 
-/* Does the site run, or what its supervisor left behind? Looked at without making anything. */
-static int check_running(struct run *run)
-{
-    const struct hr_layer_options options = {.role = HR_ROLE_OBSERVER};
-    if (hr_layer_open(run->url, &options, &run->layer) != 0)
-        return 0;
-    int r = lock_directory(run);
-    return r ? r : check_orphans(run);
-}
-
+/* A port that is taken may be our own orphans'. Without a layer there are none, and none is made
+ * to find that out. */
 static int run_on_host(struct run *run)
 {
     char why[1024];
     int bound = hr_sockets_open(&run->settings->server, &run->listeners, why, sizeof why);
-    int r = bound == 0 ? take_layer(run) : check_running(run);
+    bool may_be_there = bound == 0 || hr_layerpath_holds_arena(hr_layerpath_directory(run->url));
+    int r = may_be_there ? take_layer(run) : 0;
     if (r != 0)
         return r;
-    if (bound != 0) {
+    if (!take_sockets(run, &r) && bound != 0) {
         hr_complain("%s", why);
         return bound;
     }
-    return run_supervised(run);
+    if (r == 0)
+        r = set_policies(run);
+    return r == 0 ? run_supervised(run) : r;
 }
 
 static int prepare(struct run *run)
@@ -261,6 +291,7 @@ int hr_verb_run(const struct hr_args *args)
     if (code == 0)
         code = hr_layerpath_directory(run.url) ? run_on_host(&run) : run_inline(&run);
     hr_sockets_close(&run.listeners);
+    hr_orphans_fini(&run.orphans);
     hr_layer_close(run.layer);
     if (run.lock_fd >= 0)
         close(run.lock_fd);

@@ -18,6 +18,7 @@
 #include "cli/configs.h"
 #include "cli/exit.h"
 #include "cli/half.h"
+#include "cli/handover.h"
 #include "cli/siblings.h"
 #include "cli/sockets.h"
 #include "cli/verbs.h"
@@ -28,6 +29,7 @@ struct serving {
     struct hr_sockets listeners; /* our own, if no supervisor has handed any */
     struct hr_server_parts parts;
     struct hr_siblings siblings;
+    struct hr_handover handover; /* of what a supervisor has handed to us */
     struct hr_layer *layer;
     struct hr_loop *loop;
     struct hr_server *server;
@@ -61,6 +63,12 @@ static int take_listener(struct serving *serving, const struct hr_flag *flag)
     if (r != 0)
         return r;
     listener.is_siblings = is_siblings;
+    struct hr_str rest = hr_str_of(text), label = hr_str_of(serving->half.label);
+    if (is_siblings)
+        hr_str_next(&rest, '=', &label);
+    else if (flag->option == &hr_options[HR_OPT_LISTEN_ADMIN])
+        label = HR_LIT("admin");
+    hr_handover_add(&serving->handover, label, listener.name, listener.fd);
     if (is_siblings)
         hr_siblings_add(&serving->siblings, text, serving->parts.config.n_listeners);
     if (flag->option == &hr_options[HR_OPT_LISTEN_ADMIN])
@@ -137,6 +145,16 @@ static void on_interrupt(struct hr_signal *signal, int number)
     drain(hr_container_of(signal, struct serving, interrupt));
 }
 
+/* Without it the site serves as well; only a supervisor that dies could not be followed. */
+static void offer_sockets(struct serving *serving)
+{
+    const char *directory = hr_layerpath_directory(serving->half.url);
+    if (serving->handover.n > 0 &&
+        hr_handover_open(&serving->handover, serving->loop, directory, serving->half.label) < 0)
+        hr_log(HR_EV_CONFIG, "text=\"the sockets cannot be offered to a new supervisor\" error=%s",
+               HR_LOG_Q(hr_str_of(strerror(errno))));
+}
+
 static int loop_until_drained(struct serving *serving)
 {
     int r = hr_signal_open(serving->loop, &serving->term, SIGTERM, on_term);
@@ -144,6 +162,7 @@ static int loop_until_drained(struct serving *serving)
         return hr_trace(r);
     r = hr_signal_open(serving->loop, &serving->interrupt, SIGINT, on_interrupt);
     if (r == 0) {
+        offer_sockets(serving);
         hr_layer_set_ready(serving->layer, true);
         if (!serving->half.is_child) /* a supervisor says so for all */
             hr_log(HR_EV_START, "server=%s pid=%d layer=%s", serving->half.label, (int)getpid(),
@@ -151,6 +170,7 @@ static int loop_until_drained(struct serving *serving)
         hr_siblings_watch(&serving->siblings, serving->loop, serving->layer, serving->server);
         r = hr_loop_run(serving->loop);
         hr_siblings_unwatch(&serving->siblings);
+        hr_handover_close(&serving->handover);
         hr_signal_close(&serving->interrupt);
     }
     hr_signal_close(&serving->term);

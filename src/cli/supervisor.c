@@ -27,6 +27,7 @@
 #include "cli/exit.h"
 #include "cli/logfile.h"
 #include "cli/notify.h"
+#include "cli/orphans.h"
 #include "cli/page.h"
 
 #define SCAN_BUSY (20 * HR_MS)
@@ -71,25 +72,30 @@ bool hr_supervisor_is_quiet(const struct hr_supervisor *supervisor)
 /* ---- starting ---------------------------------------------------------------------------------
  */
 
-static int fill_crew(struct hr_supervisor *supervisor, const char *name, bool is_server)
+static int make_crew(struct hr_supervisor *supervisor, const char *name, bool is_server)
 {
     struct hr_crew *crew;
     int r = hr_crew_new(supervisor, name, is_server, &crew);
     if (r < 0)
         return hr_trace(r);
     hr_crew_configure(crew, supervisor->settings);
-    r = hr_crew_grow(crew, crew->n_wanted);
-    for (uint32_t i = 0; i < crew->n_seats; i++)
-        hr_seat_fill(crew->seats[i]);
-    return hr_trace(r);
+    return hr_trace(hr_crew_grow(crew, crew->n_wanted));
 }
 
+/* Whoever is here already sits down first. */
 static int fill_crews(struct hr_supervisor *supervisor)
 {
-    int r = fill_crew(supervisor, "server", true);
+    int r = make_crew(supervisor, "server", true);
     for (struct hr_settings_pool *pool = hr_pool_first(supervisor->settings); pool && r == 0;
          pool = hr_pool_next(pool))
-        r = fill_crew(supervisor, pool->section.name, false);
+        r = make_crew(supervisor, pool->section.name, false);
+    if (r == 0)
+        r = hr_orphans_adopt(supervisor->orphans, supervisor);
+    hr_list_foreach (node, &supervisor->crews) {
+        struct hr_crew *crew = hr_container_of(node, struct hr_crew, node);
+        for (uint32_t i = 0; i < crew->n_seats && r == 0; i++)
+            hr_seat_fill(crew->seats[i]);
+    }
     return hr_trace(r);
 }
 
@@ -290,6 +296,15 @@ static void on_child(struct hr_supervisor *supervisor)
     stop_on(supervisor);
 }
 
+static struct hr_supervisor *the_supervisor; /* signals and ends have no argument of their own */
+
+void hr_supervisor_on_end(struct hr_proc *proc)
+{
+    look_back(the_supervisor, proc);
+    hr_seat_on_exit(the_supervisor, proc, HR_WAIT_UNKNOWN);
+    stop_on(the_supervisor);
+}
+
 static void on_interrupt(struct hr_supervisor *supervisor)
 {
     begin_stop(supervisor, HR_EXIT_OK);
@@ -315,8 +330,6 @@ static void reopen_logs(struct hr_supervisor *supervisor)
     hr_list_foreach (node, &supervisor->procs)
         hr_proc_signal(hr_container_of(node, struct hr_proc, node), SIGUSR1);
 }
-
-static struct hr_supervisor *the_supervisor; /* signals have no argument of their own */
 
 static void on_signal(struct hr_signal *signal, int number)
 {
@@ -389,6 +402,16 @@ static void on_built(struct hr_watch *watch, const char *name)
         hr_roll_ask(supervisor, (struct hr_str){0}, name, NULL);
 }
 
+/* The site is up, and has been all the while. Workers are exchanged for children of ours, with
+ * these settings and this code, and nobody notices. */
+static void on_adopted(struct hr_supervisor *supervisor)
+{
+    on_up(supervisor);
+    hr_log(HR_EV_START, "text=\"took over %" PRIu32 " processes of a supervisor that died\"",
+           supervisor->orphans->n);
+    hr_roll_begin(supervisor, (struct hr_str){0}, "taking over", NULL);
+}
+
 static int start_all(struct hr_supervisor *supervisor)
 {
     int r = open_signals(supervisor);
@@ -409,12 +432,24 @@ static int start_all(struct hr_supervisor *supervisor)
     supervisor->n_recovered = stats.n_recovered; /* by earlier runs */
     on_report(&supervisor->report);
     hr_supervisor_scan_soon(supervisor);
+    if (supervisor->orphans->n > 0)
+        on_adopted(supervisor);
     return 0;
+}
+
+/* None is left, unless starting failed half-way: then those who were here before us go on. */
+static void kill_children(struct hr_supervisor *supervisor)
+{
+    hr_list_foreach (node, &supervisor->procs) {
+        const struct hr_proc *proc = hr_container_of(node, struct hr_proc, node);
+        if (proc->pidfd < 0)
+            hr_proc_signal(proc, SIGKILL);
+    }
 }
 
 static void end_all(struct hr_supervisor *supervisor)
 {
-    kill_all(supervisor); /* none is left, unless starting failed half-way */
+    kill_children(supervisor);
     while (!hr_list_is_empty(&supervisor->procs)) {
         struct hr_proc *proc = hr_list_first(&supervisor->procs, struct hr_proc, node);
         waitpid(proc->pid, NULL, 0);

@@ -34,8 +34,9 @@ enum {
     HR_ROLL_MAX_WAITING = 8, /* reloads that wait for the one under way; more are refused */
 };
 
-struct hr_supervisor;
 struct hr_crew;
+struct hr_orphans;
+struct hr_supervisor;
 
 struct hr_seat {
     struct hr_crew *crew;
@@ -104,6 +105,7 @@ struct hr_supervisor {
     const struct hr_args *args;
     struct hr_settings *settings; /* a reference: the latest that were taken */
     struct hr_sockets *listeners;
+    struct hr_orphans *orphans; /* of one that died before us */
     const char *layer_url;
     struct hr_layer *layer;
     int log_fd;
@@ -141,6 +143,8 @@ bool hr_supervisor_is_quiet(const struct hr_supervisor *supervisor);
 void hr_supervisor_scan_soon(struct hr_supervisor *supervisor);
 /* Something that status shows has changed. */
 void hr_supervisor_report_soon(struct hr_supervisor *supervisor);
+/* An adopted process has ended. */
+void hr_supervisor_on_end(struct hr_proc *proc);
 /* A process could not start: ends the run if that is how it begins. */
 void hr_supervisor_boot_failed(struct hr_supervisor *supervisor, const struct hr_proc *proc,
                                int wait_status);
@@ -162,6 +166,9 @@ uint32_t hr_crew_exits_in_hour(const struct hr_crew *crew);
 /* Starts a process for the seat with these settings; it is *out of the seat. */
 HR_MUST_CHECK int hr_seat_start(struct hr_seat *seat, struct hr_settings *settings,
                                 struct hr_proc **out);
+/* Gives the seat to a process that another supervisor has started; when it is
+ * taken, the process is asked to leave. */
+void hr_seat_adopt(struct hr_seat *seat, struct hr_proc *proc, bool is_ready);
 /* Starts a holder if there is none, now or, when starting fails, later. */
 void hr_seat_fill(struct hr_seat *seat);
 /* The successor becomes the holder, whom it lets go. */

@@ -24,6 +24,7 @@ int main(int argc, char **argv)
         {"backoff", test_backoff},
         {"children", test_children},
         {"exit", test_exit},
+        {"handover", test_handover},
         {"history", test_history},
         {"json", test_json},
     };

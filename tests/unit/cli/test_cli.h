@@ -20,6 +20,7 @@ int test_bind(void);
 int test_children(void);
 int test_exit(void);
 int test_file(void);
+int test_handover(void);
 int test_history(void);
 int test_json(void);
 int test_layerpath(void);
