@@ -409,7 +409,7 @@ static void on_adopted(struct hr_supervisor *supervisor)
     on_up(supervisor);
     hr_log(HR_EV_START, "text=\"took over %" PRIu32 " processes of a supervisor that died\"",
            supervisor->orphans->n);
-    hr_roll_begin(supervisor, (struct hr_str){0}, "taking over", NULL);
+    hr_roll_ask(supervisor, (struct hr_str){0}, "taking over", NULL);
 }
 
 static int start_all(struct hr_supervisor *supervisor)
