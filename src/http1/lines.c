@@ -77,6 +77,7 @@ static enum hr_lines_outcome read_text(struct hr_lines *lines, const char *data,
         if (byte != '\t' && byte != '\r')
             return refuse(lines, HR_HTTP1_REFUSED_CONTROL);
         ++*n;
+        lines->has_tab |= byte == '\t';
         if (byte == '\r') {
             lines->state = LINES_TEXT_CR;
             break;

@@ -19,6 +19,7 @@
 struct hr_lines {
     uint8_t state;
     uint8_t refusal; /* BAD: an enum hr_http1_refusal */
+    bool has_tab;    /* there was one */
 };
 
 enum hr_lines_outcome {

@@ -204,6 +204,18 @@ static enum hr_lines_outcome scan_head(struct hr_http1 *h, const struct hr_http1
     }
 }
 
+/* RFC 9110 5.5: white space behind a value does not belong to it. To llhttp 8 a tab there is a part
+ * of Content-Length and of Transfer-Encoding. */
+static void blank_tabs(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] != '\r')
+            continue;
+        for (size_t k = i; k > 0 && (text[k - 1] == ' ' || text[k - 1] == '\t'); k--)
+            text[k - 1] = ' ';
+    }
+}
+
 /* Has llhttp read the whole head. */
 static enum hr_http1_refusal run_llhttp(struct hr_http1_parser *p)
 {
@@ -245,6 +257,8 @@ static enum hr_http1_refusal judge_head(struct hr_http1 *h)
     hr_assert(line_end);
     enum hr_http1_refusal why =
         hr_http1_read_request_line(line, h->limits->max_target, &p->request);
+    if (h->lines.has_tab)
+        blank_tabs(p->text + line.len, p->n_text - line.len);
     if (why == HR_HTTP1_ACCEPTED)
         why = run_llhttp(p);
     if (why == HR_HTTP1_ACCEPTED)
