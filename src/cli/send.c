@@ -6,6 +6,7 @@
 #include "cli/payload.h"
 #include "cli/channels.h"
 #include "cli/exit.h"
+#include "cli/units.h"
 #include "cli/verbs.h"
 
 static const char *limit_words(enum hr_full_reason reason)
@@ -62,16 +63,28 @@ static void warn_if_unheard(struct hr_layer *layer, const char *channel)
         hr_complain("sent, but nobody listens on '%s' yet.", channel);
 }
 
+static bool read_delay(const struct hr_args *args, hr_time *out)
+{
+    const char *delay = hr_args_option(args, HR_OPT_DELAY);
+    if (!delay || hr_units_duration(hr_str_of(delay), out))
+        return true;
+    hr_complain("'%s' is no time: write 30s, 5m, 1h30m", delay);
+    return false;
+}
+
 int hr_verb_send(const struct hr_args *args)
 {
     struct hr_visit visit = {0};
     struct hr_payload body;
+    struct hr_send_options options = {0};
     const char *channel = args->operands[0];
+    if (!read_delay(args, &options.delay))
+        return HR_EXIT_USAGE;
     int code = hr_payload_read(args, 1, &body);
     if (code == 0)
         code = hr_visit_begin(args, HR_ROLE_CLIENT, &visit);
     if (code == 0) {
-        int r = hr_layer_send(visit.layer, hr_str_of(channel), body.data, body.len, NULL);
+        int r = hr_layer_send(visit.layer, hr_str_of(channel), body.data, body.len, &options);
         if (r != 0)
             code = hr_send_complain(visit.layer, channel, r);
         else

@@ -98,7 +98,7 @@ void hr_policy_resolve(const struct hr_channel_policy *rows, size_t n_rows, stru
 
     out->lease = row->lease ? row->lease : 60 * HR_SECOND;
     out->attempts = row->attempts ? row->attempts : 5;
-    out->backoff = row->backoff;
+    out->backoff = hr_policy_backoff(row->backoff, 1); /* bounded */
     if (row->dead_letter[0])
         hr_str_copy(out->dead_letter, sizeof out->dead_letter, text_of(row->dead_letter));
     else

@@ -146,6 +146,22 @@ def test_letters_that_are_not_there_and_words_left_out_are_said(jobs):
     dead(jobs, "drop", "--all")
 
 
+# ---- delayed
+
+
+def test_a_message_sent_with_a_delay_waits_so_long_and_outlives_the_workers(jobs):
+    (jobs.directory / "ready").touch()
+    began = time.monotonic()
+    jobs.run("send", "jobs.do", "what=need ready", "--delay", "1500ms")
+    victims = jobs.kill_workers("jobs")
+    jobs.wait_for_workers("jobs", 1, without=victims)
+    assert jobs.channel("jobs.do")["waiting"] == 1
+    jobs.wait_for_output("done ready")
+    assert time.monotonic() - began > 1.4
+    said = jobs.run("send", "jobs.do", "--delay", "soon", check=False)
+    assert said.returncode == 2 and "'soon' is no time" in said.stderr
+
+
 # ---- pausing
 
 
