@@ -101,7 +101,7 @@ static void hint_site(FILE *out, const struct hr_status *status)
         snprintf(hint, sizeof hint,
                  "the supervisor (pid %" PRId64 ") is gone; its processes serve on",
                  status->supervisor_pid);
-        print_hint(out, hint, "nothing restarts them");
+        print_hint(out, hint, "headrace run takes them over");
     }
     if (status->n_workers > 0 && status->n_servers == 0)
         print_hint(out, "no interface server runs: nobody can connect", "headrace serve");
