@@ -27,6 +27,7 @@ int main(int argc, char **argv)
         {"handover", test_handover},
         {"history", test_history},
         {"json", test_json},
+        {"status", test_status},
     };
     int n_failed = 0;
     if (argc > 1 && strcmp(argv[1], "work") == 0) /* started by test_children.c */

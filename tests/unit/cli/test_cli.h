@@ -28,6 +28,7 @@ int test_nearest(void);
 int test_precedence(void);
 int test_settings(void);
 int test_sockets(void);
+int test_status(void);
 int test_units(void);
 
 /* ---- scratch.c: a directory of the test's own, which is also the current one */

@@ -177,7 +177,7 @@ static void bytes_are_written_in_base64_and_what_is_no_number_as_null(void **sta
     hr_pack_init(&p, packed, sizeof packed);
     hr_pack_map(&p, 5);
     for (size_t n = 0; n < 4; n++) {
-        hr_pack_str(&p, "0123" + n, 1);
+        hr_pack_str(&p, &"0123"[n], 1);
         hr_pack_bytes(&p, "\xff\0a", n);
     }
     hr_pack_cstr(&p, "nan");
