@@ -13,7 +13,7 @@
 #include "cli/verbs.h"
 #include "websocket/websocket.h"
 
-#define ANSWER_TIMEOUT (30 * HR_SECOND) /* closing 30 000 sockets takes a second */
+#define ANSWER_TIMEOUT (10 * HR_SECOND) /* closing 30 000 sockets takes a second */
 
 struct closing {
     struct hr_layer *layer;

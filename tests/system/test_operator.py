@@ -421,3 +421,15 @@ def test_a_worker_that_cannot_answer_is_said_to_be_stopped(site):
         said = s.run("stack", "wed", check=False)
         assert said.returncode == 1 and "did you mean 'web'?" in said.stderr
         assert not list((s.directory / "layer").glob("stack.*"))
+
+
+def test_a_worker_of_another_pid_namespace_is_left_alone(site):
+    """Its pid is somebody else's here."""
+    apart = ("unshare", "--pid", "--fork")
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no pid namespaces for us")
+    with site("-w", 1) as s:
+        command = [*apart, BUILD / "headrace", "stack", "web", "--layer", s.layer]
+        said = subprocess.run(command, env=s.env, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert said.returncode == 1 and "web.1 runs in another container" in said.stderr
+        assert not s.events("worker_died")
