@@ -8,9 +8,9 @@ from pathlib import Path
 from support.headrace import PATIENCE, wait_until
 
 
-def ask(s, path):
+def ask(s, path, method="GET"):
     sock = socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE)
-    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    sock.sendall(f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
     return sock
 
 
@@ -53,7 +53,7 @@ def test_usr1_has_every_process_write_to_a_new_log_and_none_to_the_old(site, tmp
 def test_a_worker_that_is_asked_to_end_finishes_what_it_holds_and_is_replaced(site):
     with site("-w", 1) as s:
         (victim,) = s.ready()
-        slow = ask(s, "/slow?ms=600")
+        slow = ask(s, "/slow?ms=600", "POST")  # which nobody would try again
         wait_until(lambda: s.pool("web")["busy"] == 1, "it to be busy")
         s.kill(victim, signal.SIGTERM)
         assert answer(slow).startswith("HTTP/1.1 200")
