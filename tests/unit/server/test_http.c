@@ -358,6 +358,27 @@ static void half_a_client_still_gets_the_answers_that_are_under_way(void **state
     world_free(w);
 }
 
+static void half_a_client_gets_a_stream_while_it_flows(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    (void)state;
+    get(c, "/");
+    worker_take(w, w->worker, "http.request.web", &event);
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    assert_int_equal(reply_start(w->worker, &event, 200, NULL), 0);
+    for (int i = 0; i < 4; i++) { /* longer than the second that it has between two */
+        hr_time begin = hr_time_now();
+        UNTIL(w, hr_time_now() - begin > 350 * HR_MS);
+        assert_int_equal(reply_body(w->worker, &event, "piece", 5, true), 0);
+        client_expect(w, c, "piece");
+    }
+    assert_int_equal(reply_body(w->worker, &event, "", 0, false), 0);
+    client_expect(w, c, "0\r\n\r\n");
+    UNTIL(w, c->is_eof);
+    world_free(w);
+}
+
 static void half_a_client_that_nothing_is_sent_to_is_taken_for_gone(void **state)
 {
     struct world *w = world_new(NULL);
@@ -488,6 +509,7 @@ int test_http(void)
         cmocka_unit_test(a_unix_socket_has_no_addresses),
         cmocka_unit_test(half_a_client_still_gets_the_answers_that_are_made),
         cmocka_unit_test(half_a_client_still_gets_the_answers_that_are_under_way),
+        cmocka_unit_test(half_a_client_gets_a_stream_while_it_flows),
         cmocka_unit_test(half_a_client_that_nothing_is_sent_to_is_taken_for_gone),
         cmocka_unit_test(half_a_client_whose_request_is_not_whole_is_gone),
         cmocka_unit_test(a_path_that_is_not_utf8_is_a_400),
