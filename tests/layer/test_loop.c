@@ -125,6 +125,30 @@ static void a_woken_member_that_is_content_leaves_nobody_asleep(void **state)
     assert_int_equal(n_got, 2);
 }
 
+static void a_woken_member_that_takes_something_else_leaves_nobody_asleep(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *sender = case_open(c, HR_ROLE_CLIENT), *workers[2];
+    struct hr_addr addr[2];
+    struct hr_delivery delivery;
+    for (int i = 0; i < 2; i++) {
+        workers[i] = case_open(c, HR_ROLE_WORKER);
+        addr[i] = open_address(workers[i]);
+        assert_int_equal(hr_layer_listen(workers[i], HR_LIT("jobs")), 0);
+        assert_int_equal(hr_layer_prepare(workers[i], HR_RECEIVE_ALL), 0);
+    }
+    assert_int_equal(send_number(sender, "jobs", 1, NULL), 0);
+    int woken = is_readable(workers[0], 0) ? 0 : 1;
+    assert_true(is_readable(workers[woken], 0));
+    assert_int_equal(send_number_to(sender, &addr[woken], 2, NULL), 0);
+
+    hr_layer_dispatch(workers[woken]);
+    assert_int_equal(hr_layer_receive(workers[woken], HR_RECEIVE_ALL, &delivery), 0);
+    /* It is at that for long. */
+    if (number_of(&delivery) == 2)
+        assert_true(is_readable(workers[1 - woken], 0));
+}
+
 static void being_asked_to_retire_wakes(void **state)
 {
     struct layer_case *c = *state;
@@ -348,6 +372,7 @@ int suite_loop(void)
         LAYER_TEST(a_channel_registered_later_wakes_a_glob),
         LAYER_TEST(of_many_sleepers_one_gets_the_message),
         LAYER_TEST(a_woken_member_that_is_content_leaves_nobody_asleep),
+        LAYER_TEST(a_woken_member_that_takes_something_else_leaves_nobody_asleep),
         LAYER_TEST(being_asked_to_retire_wakes),
         LAYER_TEST(a_lost_lease_wakes_its_address),
         LAYER_TEST(a_loop_wakes_when_a_delayed_message_is_due),

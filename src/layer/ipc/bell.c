@@ -9,8 +9,8 @@
  * while the receiver is awake.
  *
  * A ringer that dies between the CAS and the wake-up leaves a sleeper behind
- * that nobody rings again: hence recovery rings everybody, and no sleep is
- * longer than ipc_poll_timeout().
+ * that nobody rings again: hence recovery wakes everybody, whatever their
+ * bells say, and no sleep is longer than ipc_poll_timeout().
  *
  * Channels carry a bit per member that wants to be woken for them. The bits
  * stay set across sleeps; they go when a member stops taking from channels.
@@ -190,6 +190,37 @@ void ipc_ring_all(struct ipc_layer *l)
         ipc_ring_slot(l, slot);
 }
 
+/* Whatever the bell says: its ringer may have died before the wake-up. The
+ * descriptor is not kept, they may be many. */
+static void wake_slot(struct ipc_layer *l, uint32_t slot)
+{
+    _Atomic uint32_t *bell = &l->arena.slots[slot].bell;
+    /* seq_cst: as ringing; who goes to sleep after it looks at its queues after it. */
+    atomic_store(bell, IPC_AWAKE);
+    futex(bell, FUTEX_WAKE, 1, NULL);
+    char name[24];
+    bell_name(name, slot);
+    int fd = openat(l->dir_fd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, "", 1); /* a full FIFO wakes as well */
+    (void)n;
+    close(fd);
+}
+
+void ipc_wake_all(struct ipc_layer *l)
+{
+    for (uint32_t word = 0; word < 16; word++) {
+        /* acquire: pairs with attach. */
+        uint64_t live = atomic_load_explicit(&l->arena.header->live[word], memory_order_acquire);
+        for (; live; live &= live - 1) {
+            uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(live);
+            if (slot < l->arena.n_slots)
+                wake_slot(l, slot);
+        }
+    }
+}
+
 void ipc_clear_waiter(const struct ipc_arena *a, uint32_t slot)
 {
     uint32_t n = atomic_load_explicit(&a->header->n_channels, memory_order_acquire);
@@ -224,6 +255,7 @@ static bool ready_to_sleep(struct ipc_layer *l, enum hr_receive_from from, enum 
     /* seq_cst: our bell before their entries, which ipc_queue_is_empty() reads
      * seq_cst too; pairs with the commit in ipc_queue_put() and with ipc_ring(). */
     atomic_store(bell, (uint32_t)how);
+    l->may_be_rung = true;
     if (!has_work(l, from))
         return true;
     atomic_store_explicit(bell, IPC_AWAKE, memory_order_relaxed);

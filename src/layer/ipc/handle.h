@@ -59,6 +59,7 @@ struct ipc_layer {
     _Atomic uint32_t last_rung;          /* fairness among sleeping receivers */
     struct ipc_watch *watches;           /* servers: a pidfd per worker slot; else NULL */
     bool is_waiting;                     /* our waiter bits are set */
+    bool may_be_rung;                    /* we slept since we last passed on the baton */
     bool is_asleep;       /* prepare() let us sleep, dispatch() has not yet been called */
     hr_time last_hearing; /* when deaths were last asked for */
 
@@ -204,6 +205,8 @@ static inline void ipc_ring(struct ipc_layer *l, uint32_t queue)
 /* Wakes the member in `slot`, if it sleeps. True when it did. */
 bool ipc_ring_slot(struct ipc_layer *l, uint32_t slot);
 void ipc_ring_all(struct ipc_layer *l);
+/* The same after a death, and those whom the dead one rang and did not wake. */
+void ipc_wake_all(struct ipc_layer *l);
 void ipc_clear_waiter(const struct ipc_arena *arena, uint32_t slot);
 /* Servers: watch the processes of members that came, forget those that went. */
 void ipc_watch_members(struct ipc_layer *l);

@@ -369,12 +369,18 @@ static int visit(struct ipc_layer *l, const struct ipc_source *source, struct hr
     struct taken t;
     if (ipc_is_paused(source->ring.queue) || take(l, &source->ring, 0, &t))
         return VISIT_EMPTY;
-    bool is_delivered = deliver(l, &t, source, out);
-    /* The baton: a woken receiver may have served another queue first, so
-     * whoever leaves messages behind wakes one more sleeper. */
-    if (source->number >= l->arena.n_slots && !ipc_queue_is_empty(&source->ring))
-        ipc_ring(l, source->number);
-    return is_delivered ? 0 : VISIT_DROPPED;
+    return deliver(l, &t, source, out) ? 0 : VISIT_DROPPED;
+}
+
+/* The baton: a sleeper is rung for one message and may take another, of any
+ * queue. Whoever slept wakes one more for what it leaves behind, once: while
+ * it is awake others are rung. tests/models/bell.pml. */
+static void pass_baton(struct ipc_layer *l)
+{
+    l->may_be_rung = false;
+    for (uint32_t i = 1; i < l->n_sources; i++)
+        if (!ipc_queue_is_empty(&l->sources[i].ring))
+            ipc_ring(l, l->sources[i].number);
 }
 
 int ipc_receive(struct hr_layer *layer, enum hr_receive_from from, struct hr_delivery *out)
@@ -392,8 +398,11 @@ int ipc_receive(struct hr_layer *layer, enum hr_receive_from from, struct hr_del
         bool is_wanted = i == 0 ? from & HR_RECEIVE_INBOX : from & HR_RECEIVE_CHANNELS;
         l->next_source = i + 1;
         r = is_wanted ? visit(l, &l->sources[i], out) : VISIT_EMPTY;
-        if (r == 0)
+        if (r == 0) {
+            if (l->may_be_rung)
+                pass_baton(l);
             return 0;
+        }
         n_empty = r == VISIT_EMPTY ? n_empty + 1 : 0;
     }
     return ipc_is_poisoned(&l->arena) ? hr_raise(HR_ERR_CORRUPT) : HR_LAYER_EMPTY;

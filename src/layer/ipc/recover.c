@@ -389,7 +389,7 @@ void ipc_recover_slot(struct ipc_layer *l, uint32_t slot)
     atomic_store_explicit(&s->state, IPC_SLOT_FREE, memory_order_release);
     /* Last: by its bit sweeps find the slot again if we die in the middle. */
     clear_live(a, slot);
-    ipc_ring_all(l);
+    ipc_wake_all(l);
 }
 
 /* Waits until the process behind `pidfd` has ended. */
