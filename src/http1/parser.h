@@ -24,6 +24,14 @@ enum hr_http1_state {
     HR_HTTP1_STATE_REFUSED,
 };
 
+/* Where in a chunk's size line we are. */
+enum hr_http1_extension {
+    HR_HTTP1_EXTENSION_NONE,
+    HR_HTTP1_EXTENSION_PLAIN,
+    HR_HTTP1_EXTENSION_QUOTED,
+    HR_HTTP1_EXTENSION_ESCAPED, /* behind a backslash in a quoted string */
+};
+
 /* What a state's function returns beside events and errors: look again. */
 enum { HR_HTTP1_AGAIN = 0 };
 
@@ -40,7 +48,8 @@ struct hr_http1_parser {
     uint64_t n_left;      /* LENGTH: bytes of the body to come */
     uint64_t n_body;      /* CHUNK_*: bytes of the body, the chunk in hand included */
     size_t n_line;        /* bytes of the size line, or of the trailers */
-    size_t n_text, cap;   /* bytes behind this struct: used by the head; there */
+    enum hr_http1_extension extension;
+    size_t n_text, cap; /* bytes behind this struct: used by the head; there */
     alignas(struct hr_header) char text[];
 };
 
