@@ -10,6 +10,7 @@ int test_websocket(void);
 int test_events(void);
 int test_forwarded(void);
 int test_group(void);
+int test_order(void);
 int test_static(void);
 int test_admin(void);
 int test_life(void);

@@ -22,6 +22,7 @@ int main(int argc, char **argv)
         {"events", test_events},
         {"forwarded", test_forwarded},
         {"group", test_group},
+        {"order", test_order},
         {"static", test_static},
         {"admin", test_admin},
         {"life", test_life},
