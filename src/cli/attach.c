@@ -31,37 +31,17 @@ int hr_complain_of_settings(const struct hr_diag *diag, int error)
     return diag->is_usage ? HR_EXIT_USAGE : HR_EXIT_SETTINGS;
 }
 
-static struct hr_channel_policy policy_of(const struct hr_settings_channel *channel)
-{
-    bool is_sure = strcmp(channel->delivery, "at-least-once") == 0;
-    struct hr_channel_policy policy = {
-        .max_messages = channel->capacity,
-        .max_bytes = channel->max_bytes,
-        .expiry = channel->expiry,
-        .delivery = is_sure ? HR_AT_LEAST_ONCE : HR_AT_MOST_ONCE,
-        .lease = channel->lease,
-        .attempts = channel->attempts,
-        .backoff = channel->backoff,
-    };
-    hr_str_copy(policy.pattern, sizeof policy.pattern, hr_str_of(channel->section.name));
-    hr_str_copy(policy.dead_letter, sizeof policy.dead_letter, hr_str_of(channel->dead_letter));
-    return policy;
-}
-
 int hr_attach_policies(const struct hr_settings *settings, struct hr_layer *layer)
 {
     if (settings->n_channels == 0)
         return 0;
     struct hr_channel_policy *rows = hr_calloc(settings->n_channels, sizeof *rows);
-    size_t n = 0;
     if (!rows)
         return hr_raise(HR_ERR_NOMEM);
-    for (struct hr_settings_channel *channel = hr_channel_first(settings); channel;
-         channel = hr_channel_next(channel))
-        rows[n++] = policy_of(channel);
-    int r = hr_layer_set_policies(layer, rows, n);
+    hr_settings_policies(settings, rows);
+    int r = hr_layer_set_policies(layer, rows, settings->n_channels);
     hr_free(rows);
-    return hr_trace(r);
+    return r > 0 ? hr_raise(HR_ERR_TOO_BIG) : hr_trace(r);
 }
 
 int hr_attach(const struct hr_settings *settings, const char *url,
@@ -87,6 +67,15 @@ int hr_attach(const struct hr_settings *settings, const char *url,
         fprintf(stderr, "%s\n", others);
     }
     return HR_EXIT_LAYER;
+}
+
+bool hr_find_supervisor(struct hr_layer *layer, struct hr_record *record, struct hr_msg *out)
+{
+    uint32_t cursor = 0;
+    while (hr_layer_record_next(layer, &cursor, record))
+        if (strcmp(record->key, HR_SUPERVISOR_RECORD) == 0)
+            return hr_msg_check(record->data, record->len, out) == 0;
+    return false;
 }
 
 int hr_visit_begin(const struct hr_args *args, enum hr_role role, struct hr_visit *out)

@@ -21,6 +21,11 @@ HR_MUST_CHECK int hr_attach(const struct hr_settings *settings, const char *url,
 /* Sets what [channel] says for the whole layer. Returns 0 or an error. */
 HR_MUST_CHECK int hr_attach_policies(const struct hr_settings *settings, struct hr_layer *layer);
 
+/* What the supervisor that runs, or last ran and did not end by itself, says of itself:
+ * control.c. *out points into *record. */
+#define HR_SUPERVISOR_RECORD "supervisor"
+bool hr_find_supervisor(struct hr_layer *layer, struct hr_record *record, struct hr_msg *out);
+
 /* What the small verbs begin with: reads the settings, finds the layer,
  * becomes its owner if root, opens it. */
 struct hr_visit {

@@ -19,12 +19,11 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "cli/attach.h"
 #include "cli/configs.h"
 #include "cli/exit.h"
 #include "cli/history.h"
 #include "cli/supervisor.h"
-
-static const char record_key[] = "supervisor";
 
 /* ---- answering ---------------------------------------------------------------------------------
  */
@@ -164,8 +163,8 @@ static int put_record(struct hr_supervisor *supervisor)
     hr_pack_int(&pack, hr_time_wall());
     int r = hr_pack_done(&pack);
     return hr_trace(r < 0 ? r
-                          : hr_layer_record_put(supervisor->layer, hr_str_of(record_key), data,
-                                                hr_pack_len(&pack)));
+                          : hr_layer_record_put(supervisor->layer, HR_LIT(HR_SUPERVISOR_RECORD),
+                                                data, hr_pack_len(&pack)));
 }
 
 int hr_control_open(struct hr_supervisor *supervisor)
@@ -186,7 +185,7 @@ void hr_control_close(struct hr_supervisor *supervisor)
 {
     if (!supervisor->joined_layer)
         return;
-    hr_layer_record_remove(supervisor->layer, hr_str_of(record_key));
+    hr_layer_record_remove(supervisor->layer, HR_LIT(HR_SUPERVISOR_RECORD));
     hr_loop_remove_hook(supervisor->loop, &supervisor->layer_hook);
     hr_io_close(&supervisor->layer_io, NULL);
     supervisor->joined_layer = false;

@@ -15,13 +15,9 @@
 static bool find_supervisor(struct hr_layer *layer, struct hr_addr *out)
 {
     struct hr_record record;
-    uint32_t cursor = 0;
     struct hr_msg msg;
-    while (hr_layer_record_next(layer, &cursor, &record))
-        if (strcmp(record.key, "supervisor") == 0 &&
-            hr_msg_check(record.data, record.len, &msg) == 0)
-            return hr_addr_parse(hr_msg_str(&msg, "address"), out);
-    return false;
+    return hr_find_supervisor(layer, &record, &msg) &&
+           hr_addr_parse(hr_msg_str(&msg, "address"), out);
 }
 
 static int ask(struct hr_layer *layer, const struct hr_addr *supervisor, struct hr_str pool,

@@ -47,13 +47,8 @@ struct run {
 static pid_t recorded_pid(struct hr_layer *layer)
 {
     struct hr_record record;
-    uint32_t cursor = 0;
     struct hr_msg msg;
-    while (hr_layer_record_next(layer, &cursor, &record))
-        if (strcmp(record.key, "supervisor") == 0 &&
-            hr_msg_check(record.data, record.len, &msg) == 0)
-            return (pid_t)hr_msg_int(&msg, "pid", 0);
-    return 0;
+    return hr_find_supervisor(layer, &record, &msg) ? (pid_t)hr_msg_int(&msg, "pid", 0) : 0;
 }
 
 /* The kernel frees the lock with its holder, however that ends. */

@@ -23,10 +23,10 @@
 #include "cli/diag.h"
 
 enum {
-    HR_POOL_NAME_MAX = 24,      /* leaves room for ".123" in a member's label */
-    HR_SETTINGS_MAX_POOLS = 31, /* two records of the layer each, and one is the supervisor's */
-    HR_SETTINGS_MAX_CHANNELS = 256,
-    HR_LIST_MAX = 256, /* items in one list */
+    HR_POOL_NAME_MAX = 24,         /* leaves room for ".123" in a member's label */
+    HR_SETTINGS_MAX_POOLS = 31,    /* two records of the layer each, and one is the supervisor's */
+    HR_SETTINGS_MAX_CHANNELS = 64, /* rows that the layer looks through for a new channel */
+    HR_LIST_MAX = 256,             /* items in one list */
 };
 
 enum hr_section_kind {
@@ -194,6 +194,10 @@ void hr_settings_blame(const struct hr_section *section, enum hr_setting_id id,
 /* The tables and the size that [layer] gives a layer. */
 struct hr_geometry;
 void hr_settings_geometry(const struct hr_settings *settings, struct hr_geometry *out);
+
+/* What [channel] says, a row for each of n_channels. */
+struct hr_channel_policy;
+void hr_settings_policies(const struct hr_settings *settings, struct hr_channel_policy *rows);
 
 /* A copy of text that lives as long as the settings; NULL when out of memory. */
 const char *hr_settings_keep(struct hr_settings *settings, struct hr_str text);

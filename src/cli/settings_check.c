@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "cli/bind.h"
 #include "layer/ipc/arena.h"
+#include "layer/policy.h"
 #include "server/peer.h"
 
 /* ---- values that follow from others ------------------------------------------------------------
@@ -105,6 +107,30 @@ void hr_settings_geometry(const struct hr_settings *settings, struct hr_geometry
                                  .connections = layer->client_connections,
                                  .interests = layer->client_interests},
     };
+}
+
+static struct hr_channel_policy policy_of(const struct hr_settings_channel *channel)
+{
+    bool is_sure = strcmp(channel->delivery, "at-least-once") == 0;
+    struct hr_channel_policy policy = {
+        .max_messages = channel->capacity,
+        .max_bytes = channel->max_bytes,
+        .expiry = channel->expiry,
+        .delivery = is_sure ? HR_AT_LEAST_ONCE : HR_AT_MOST_ONCE,
+        .lease = channel->lease,
+        .attempts = channel->attempts,
+        .backoff = channel->backoff,
+    };
+    hr_str_copy(policy.pattern, sizeof policy.pattern, hr_str_of(channel->section.name));
+    hr_str_copy(policy.dead_letter, sizeof policy.dead_letter, hr_str_of(channel->dead_letter));
+    return policy;
+}
+
+void hr_settings_policies(const struct hr_settings *settings, struct hr_channel_policy *rows)
+{
+    for (struct hr_settings_channel *channel = hr_channel_first(settings); channel;
+         channel = hr_channel_next(channel))
+        *rows++ = policy_of(channel);
 }
 
 /* ---- checks -----------------------------------------------------------------------------------
@@ -251,6 +277,41 @@ static int check_geometry(const struct hr_settings *settings, struct hr_diag *di
     return hr_trace(r == 0 ? check_channels(settings, diag) : r);
 }
 
+static int check_dead_letters(const struct hr_settings *settings, struct hr_diag *diag)
+{
+    for (struct hr_settings_channel *channel = hr_channel_first(settings); channel;
+         channel = hr_channel_next(channel)) {
+        hr_settings_blame(&channel->section, HR_SET_CHANNEL_dead_letter, diag);
+        if (channel->dead_letter[0] && !hr_group_name_ok(hr_str_of(channel->dead_letter)))
+            return hr_diag_say(diag, "dead_letter: '%s' cannot be a channel's name",
+                               channel->dead_letter);
+    }
+    *diag = (struct hr_diag){0};
+    return 0;
+}
+
+/* Do they fit into the layer's record of them? */
+static int check_policies(const struct hr_settings *settings, struct hr_diag *diag)
+{
+    uint8_t record[HR_RECORD_MAX];
+    size_t len;
+    int r = check_dead_letters(settings, diag);
+    if (r < 0 || settings->n_channels == 0)
+        return hr_trace(r);
+    struct hr_channel_policy *rows = hr_calloc(settings->n_channels, sizeof *rows);
+    if (!rows)
+        return hr_raise(HR_ERR_NOMEM);
+    hr_settings_policies(settings, rows);
+    r = hr_policy_encode(rows, settings->n_channels, record, &len);
+    hr_free(rows);
+    return r == 0
+               ? 0
+               : hr_diag_say(diag,
+                             "%" PRIu32 " [channel] sections are more than a layer keeps; a glob "
+                             "may stand for several",
+                             settings->n_channels);
+}
+
 static bool path_ok(struct hr_str path)
 {
     struct hr_str rest = path, scheme;
@@ -330,6 +391,8 @@ int hr_settings_finish(struct hr_settings *settings, struct hr_diag *diag)
         r = check_layer(settings, diag);
     if (r == 0)
         r = check_geometry(settings, diag);
+    if (r == 0)
+        r = check_policies(settings, diag);
     if (r < 0)
         return hr_trace(r);
     finish_apps(settings);

@@ -145,6 +145,25 @@ static void a_layer_too_small_for_its_tables_names_the_least_that_works(void **s
     assert_refused(text, 3, needs);
 }
 
+static void channel_sections_that_no_layer_keeps_are_refused(void **state)
+{
+    struct hr_settings *settings;
+    struct hr_diag diag;
+    char text[16384];
+    (void)state;
+    assert_refused("[channel a]\ndead_letter = a b\n", 2, "cannot be a channel's name");
+    size_t len = 0;
+    for (int i = 0; i < 40; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "[channel %060d]\n", i);
+    scratch_write("headrace.ini", text);
+    assert_int_equal(scratch_load("check", &settings, &diag), HR_ERR_CONFIG);
+    assert_holds(diag.message, "40 [channel] sections are more than a layer keeps");
+    len = 0;
+    for (int i = 0; i < 65; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "[channel c%d]\n", i);
+    assert_refused(text, 65, "more than 64 [channel] sections");
+}
+
 static void fewer_channels_than_the_pools_need_are_refused(void **state)
 {
     struct hr_settings *settings;
@@ -200,6 +219,7 @@ int test_file(void)
         IN_SCRATCH(mistakes_that_span_rows_blame_a_line),
         IN_SCRATCH(sums_that_cannot_be_are_refused),
         IN_SCRATCH(a_layer_too_small_for_its_tables_names_the_least_that_works),
+        IN_SCRATCH(channel_sections_that_no_layer_keeps_are_refused),
         IN_SCRATCH(fewer_channels_than_the_pools_need_are_refused),
         IN_SCRATCH(a_file_that_cannot_be_read_says_why),
         IN_SCRATCH(the_file_is_the_flags_then_the_variables_then_the_one_here),
