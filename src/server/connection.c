@@ -328,6 +328,12 @@ static void conn_on_io(struct hr_io *io, unsigned events)
         conn_read(conn);
 }
 
+bool hr_conn_has_sent(const struct hr_conn *conn)
+{
+    char byte;
+    return hr_buf_len(&conn->in) > 0 || recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void hr_conn_run_touched(struct hr_server *server)
 {
     if (hr_list_is_empty(&server->touched))

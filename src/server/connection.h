@@ -102,6 +102,9 @@ enum hr_conn_room {
 };
 enum hr_conn_room hr_conn_room(struct hr_conn *conn, size_t n);
 
+/* Has the client sent anything that was not read yet? */
+bool hr_conn_has_sent(const struct hr_conn *conn);
+
 /* on_time will be called at `due` or earlier. */
 void hr_conn_arm(struct hr_conn *conn, hr_time due);
 

@@ -432,7 +432,8 @@ static hr_time http_on_time(struct hr_conn *conn, hr_time now)
 static void http_on_drain(struct hr_conn *conn)
 {
     const struct hr_http *http = conn->part;
-    if (http->state == HR_HTTP_IDLE)
+    /* A request that is here and has not been read yet is answered too, not met with a reset. */
+    if (http->state == HR_HTTP_IDLE && !hr_conn_has_sent(conn))
         hr_conn_end(conn, HR_CONN_ENDS);
 }
 

@@ -36,6 +36,26 @@ static void draining_lets_requests_end_and_closes_the_idle(void **state)
     world_free(w);
 }
 
+static void draining_answers_a_request_that_has_come_but_was_not_read_yet(void **state)
+{
+    struct world *w = world_new(NULL);
+    struct client *c = client_new(w);
+    char value[256];
+    (void)state;
+    world_settle(w); /* it is accepted, and idle */
+    client_say(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    client_move(c); /* without a turn of the loop */
+    hr_server_drain(w->server, 5 * HR_SECOND, on_drained, w);
+    worker_take(w, w->worker, "http.request.web", &event);
+    assert_int_equal(reply_whole(w->worker, &event, 200, NULL, "just in time"), 0);
+    client_answer(w, c, "GET", &answer);
+    assert_string_equal(answer.body, "just in time");
+    assert_string_equal(answer_header(&answer, "connection", value), "close");
+    UNTIL(w, c->is_eof && w->is_drained);
+    assert_false(c->is_reset);
+    world_free(w);
+}
+
 static void draining_with_nothing_open_ends_at_once(void **state)
 {
     struct world *w = world_new(NULL);
@@ -235,6 +255,7 @@ int test_life(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(draining_lets_requests_end_and_closes_the_idle),
+        cmocka_unit_test(draining_answers_a_request_that_has_come_but_was_not_read_yet),
         cmocka_unit_test(draining_with_nothing_open_ends_at_once),
         cmocka_unit_test(websockets_are_closed_with_1001_one_after_the_other),
         cmocka_unit_test(what_is_left_at_the_limit_is_cut),
