@@ -67,11 +67,19 @@ def test_requests_for_a_pool_that_boots_wait_for_it(booting, tmp_path):
     assert not [line for line in booting.events("config") if "no longer what they were" in line["text"]]
 
 
-def test_pools_of_an_earlier_run_are_forgotten(tmp_path):
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_pools_of_an_earlier_run_are_forgotten(tmp_path, end):
     """Or their requests would wait for workers that never come."""
     (tmp_path / "headrace.ini").write_text(SETTINGS)
-    with Headrace(tmp_path, APPS / "probe.so") as site:
-        assert get(site, "/slow/x")[0] == 200
+    site = Headrace(tmp_path, APPS / "probe.so")
+    site.start()
+    assert get(site, "/slow/x")[0] == 200
+    if end == "stopped":
+        assert site.stop() == 0
+    else:
+        for pid in (site.process.pid, *site.children()):
+            site.kill(pid)
+        site.process.wait(PATIENCE)
     (tmp_path / "headrace.ini").unlink()
     site.log_path.unlink()
     with site:
