@@ -109,6 +109,7 @@ int run_life_tests(void);
 int run_outbox_tests(void);
 int run_request_tests(void);
 int run_route_tests(void);
+int run_stack_tests(void);
 int run_state_tests(void);
 int run_symbol_tests(void);
 
