@@ -49,11 +49,12 @@ static void show(bool is_json, char *out, size_t size)
 
 static void who_is_stuck_for_half_a_minute_is_named_with_what_shows_where(void **state)
 {
+    enum { N = 5 };
     char text[8192];
-    struct hr_layer *workers[] = {join_worker("web.1", 31 * HR_SECOND),
-                                  join_worker("web.2", 40 * HR_SECOND),
-                                  join_worker("web.3", 29 * HR_SECOND), join_worker("web.4", 0),
-                                  join_worker("jobs.1", 31 * HR_SECOND)};
+    struct hr_layer *workers[N] = {join_worker("web.1", 31 * HR_SECOND),
+                                   join_worker("web.2", 40 * HR_SECOND),
+                                   join_worker("web.3", 29 * HR_SECOND), join_worker("web.4", 0),
+                                   join_worker("jobs.1", 31 * HR_SECOND)};
     (void)state;
     show(false, text, sizeof text);
     assert_holds(text, "! web: 2 workers have been in the same call for over 30 s  ");
@@ -64,7 +65,7 @@ static void who_is_stuck_for_half_a_minute_is_named_with_what_shows_where(void *
     assert_holds(text,
                  "\"name\": \"web\", \"processes\": 0, \"ready\": 4, \"live\": 4, \"busy\": 3, "
                  "\"stuck\": 2,");
-    for (size_t i = 0; i < sizeof workers / sizeof *workers; i++)
+    for (size_t i = 0; i < N; i++)
         hr_layer_close(workers[i]);
 }
 
