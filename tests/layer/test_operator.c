@@ -368,6 +368,31 @@ static void what_did_not_fail_anywhere_is_not_retried(void **state)
                      HR_ERR_NOT_FOUND);
 }
 
+static void dead_letters_that_are_full_lose_none(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *worker = case_open(c, HR_ROLE_WORKER);
+    const struct hr_channel_policy rows[] = {
+        {.pattern = "jobs", .delivery = HR_AT_LEAST_ONCE, .attempts = 1},
+        {.pattern = "dead.*", .max_messages = 1},
+    };
+    case_policies(c, rows, 2);
+    assert_int_equal(hr_layer_listen(worker, HR_LIT("jobs")), 0);
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(send_number(worker, "jobs", i, NULL), 0);
+    for (int i = 1; i <= 3; i++)
+        fail_one(c, worker);
+    assert_int_equal(stats_of(worker, "jobs").n_dropped[HR_REASON_ATTEMPTS], 3);
+    assert_int_equal(hr_layer_listen(worker, HR_LIT("dead.jobs")), 0);
+    int64_t sum = 0;
+    for (int i = 1; i <= 3; i++) {
+        struct hr_delivery dead = case_receive(c, worker);
+        sum += number_of(&dead);
+    }
+    assert_int_equal(sum, 1 + 2 + 3);
+    expect_empty(worker);
+}
+
 static void a_letter_may_also_be_received(void **state)
 {
     struct layer_case *c = *state;
@@ -398,6 +423,7 @@ int suite_operator(void)
         LAYER_TEST(dropped_letters_are_counted_and_the_others_keep_their_order),
         LAYER_TEST(letters_for_a_full_channel_stay),
         LAYER_TEST(what_did_not_fail_anywhere_is_not_retried),
+        LAYER_TEST(dead_letters_that_are_full_lose_none),
         LAYER_TEST(a_letter_may_also_be_received),
     };
     return cmocka_run_group_tests_name("operators", tests, NULL, NULL);

@@ -152,14 +152,13 @@ static void return_to_sender(struct hr_mem_block *block, enum hr_reason reason, 
     hr_mem_put_inbox(hr_mem_conn_owner(block->store, &block->to), block, now);
 }
 
-/* Tried too often. Full dead letters count it as refused there. */
+/* Tried too often. Full dead letters take it all the same: nobody is left to be told. */
 static void bury(struct hr_mem_block *block, enum hr_reason reason, hr_time now)
 {
     struct hr_mem_channel *from = block->channel, *dead = NULL;
     from->n_sent++;
     from->n_dropped[HR_REASON_ATTEMPTS]++;
-    if (hr_mem_channel_get(block->store, hr_str_of(from->policy.dead_letter), &dead) != 0 ||
-        hr_mem_channel_admit(dead, block->len, now) != 0) {
+    if (hr_mem_channel_get(block->store, hr_str_of(from->policy.dead_letter), &dead) != 0) {
         hr_mem_block_end_lease(block);
         hr_mem_block_unref(block);
         return;
