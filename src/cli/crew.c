@@ -262,7 +262,7 @@ void hr_seat_adopt(struct hr_seat *seat, struct hr_proc *proc, bool is_ready)
     hr_list_push_back(&crew->supervisor->procs, &proc->node);
     if (seat->holder) {
         proc->state = is_ready ? HR_PROC_READY : HR_PROC_BOOTING;
-        hr_proc_leave(proc, crew->drain);
+        hr_proc_leave(proc, is_ready ? crew->drain : 0);
         return;
     }
     seat->holder = proc;

@@ -85,6 +85,11 @@ static bool identify(struct hr_layer *layer, const struct hr_member *member,
     return false;
 }
 
+static bool may_be_ours(const struct hr_member *member)
+{
+    return member->is_live && (member->role == HR_ROLE_SERVER || member->role == HR_ROLE_WORKER);
+}
+
 int hr_orphans_find(struct hr_layer *layer, struct hr_orphans *out)
 {
     struct hr_member member;
@@ -138,9 +143,11 @@ static struct hr_crew *crew_of(struct hr_supervisor *supervisor, const struct hr
                              : hr_crew_find(supervisor, hr_str_of(orphan->crew));
 }
 
+/* Beyond the crew's seats there is one for as long as it takes to be asked to leave. */
 static int adopt_into(struct hr_crew *crew, struct hr_orphan *orphan)
 {
     struct hr_supervisor *supervisor = crew->supervisor;
+    uint32_t n_seats = crew->n_seats;
     struct hr_proc *proc;
     int r = hr_crew_grow(crew, orphan->number);
     if (r == 0)
@@ -153,11 +160,11 @@ static int adopt_into(struct hr_crew *crew, struct hr_orphan *orphan)
     if (!orphan->is_server)
         hr_str_copy(proc->pool, sizeof proc->pool, hr_str_of(orphan->crew));
     hr_seat_adopt(crew->seats[orphan->number - 1], proc, orphan->flags & HR_MEMBER_READY);
+    hr_crew_shrink(crew, n_seats);
     return 0;
 }
 
-/* Of a pool that the settings do not have any more: its crew lives for as long as it takes to ask
- * them to leave. */
+/* Of a pool that the settings do not have any more. */
 static int dismiss(struct hr_supervisor *supervisor, struct hr_orphan *orphan)
 {
     struct hr_crew *crew;
@@ -168,6 +175,12 @@ static int dismiss(struct hr_supervisor *supervisor, struct hr_orphan *orphan)
     r = adopt_into(crew, orphan);
     hr_crew_free(crew);
     return hr_trace(r);
+}
+
+static int adopt_one(struct hr_supervisor *supervisor, struct hr_orphan *orphan)
+{
+    struct hr_crew *crew = crew_of(supervisor, orphan);
+    return hr_trace(crew ? adopt_into(crew, orphan) : dismiss(supervisor, orphan));
 }
 
 static bool takes_work(const struct hr_orphan *orphan)
@@ -182,15 +195,23 @@ int hr_orphans_adopt(struct hr_orphans *orphans, struct hr_supervisor *superviso
        first. */
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < orphans->n && r == 0; i++) {
-            struct hr_orphan *orphan = &orphans->items[i];
-            struct hr_crew *crew = crew_of(supervisor, orphan);
-            if (takes_work(orphan) == (pass == 0))
-                r = crew ? adopt_into(crew, orphan) : dismiss(supervisor, orphan);
+            if (takes_work(&orphans->items[i]) == (pass == 0))
+                r = adopt_one(supervisor, &orphans->items[i]);
         }
     }
-    hr_list_foreach (node, &supervisor->crews) {
-        struct hr_crew *crew = hr_container_of(node, struct hr_crew, node);
-        hr_crew_shrink(crew, crew->n_wanted);
-    }
     return hr_trace(r);
+}
+
+void hr_orphans_adopt_late(struct hr_supervisor *supervisor, const struct hr_member *member)
+{
+    struct hr_orphan orphan;
+    char strange[256];
+    if (!may_be_ours(member) ||
+        !identify(supervisor->layer, member, &orphan, strange, sizeof strange))
+        return;
+    if (adopt_one(supervisor, &orphan) < 0)
+        hr_log(HR_EV_ERROR, "worker=%s pid=%d text=\"cannot be taken over\"", orphan.label,
+               (int)orphan.pid);
+    if (orphan.pidfd >= 0)
+        close(orphan.pidfd);
 }

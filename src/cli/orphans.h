@@ -46,4 +46,8 @@ HR_MUST_CHECK int hr_orphans_take_sockets(const struct hr_orphans *orphans, cons
  * seat for is asked to leave. Returns 0, HR_ERR_NOMEM or HR_ERR_SYS. */
 HR_MUST_CHECK int hr_orphans_adopt(struct hr_orphans *orphans, struct hr_supervisor *supervisor);
 
+/* The same with a member that nobody knows: one that had been started, and was not a member yet,
+ * when the old supervisor died. */
+void hr_orphans_adopt_late(struct hr_supervisor *supervisor, const struct hr_member *member);
+
 #endif /* HR_CLI_ORPHANS_H */

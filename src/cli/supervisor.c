@@ -134,6 +134,8 @@ static struct hr_proc *find_proc(struct hr_supervisor *supervisor, pid_t pid)
 static void look_at(struct hr_supervisor *supervisor, const struct hr_member *member)
 {
     struct hr_proc *proc = member->is_live ? find_proc(supervisor, member->pid) : NULL;
+    if (!proc && supervisor->orphans->n > 0)
+        hr_orphans_adopt_late(supervisor, member);
     if (!proc)
         return;
     if (proc->state == HR_PROC_BOOTING && (member->flags & HR_MEMBER_READY))

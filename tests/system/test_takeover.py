@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_workers_come_to_the_new_settings_and_addresses_stay(site):
         assert ask(("127.0.0.1", s.port)).startswith(b"HTTP/1.1 200")
         wait_until(lambda: all(map(is_gone, before.values())), "the others to have left")
         assert s.events("config", key="server.bind", address=f"127.0.0.1:{port}")
+
+
+def test_a_worker_that_was_being_started_when_its_supervisor_died_is_not_forgotten(site):
+    with site("-w", 1, "--server-processes", 1) as s:
+        kill_supervisor(s)
+        s.start()
+        s.fds = {}
+        child_of_the_dead = [s.command[0], "work", s.command[2], "--as", "web.1", "--name", "test", "--layer", s.layer]
+        with subprocess.Popen(child_of_the_dead, cwd=s.directory, env=s.env, stderr=subprocess.DEVNULL) as late:
+            try:
+                assert late.wait(PATIENCE) == 0, "its seat is taken: it is asked to leave"
+            finally:
+                late.kill()
+        assert len(s.ready()) == 1
 
 
 def test_without_servers_the_workers_are_taken_over_and_the_port_opened_anew(site):
