@@ -124,7 +124,7 @@ def test_a_failed_job_waits_for_its_back_off(site, tmp_path):
         (s.directory / "ready").touch()
         assert s.channel("jobs.do")["waiting"] == 1
         s.wait_for_output("done ready")
-        first, second = (datetime.fromisoformat(line["ts"]) for line in s.output("job need ready"))
+        first, second = (datetime.fromisoformat(line["ts"].rstrip("Z")) for line in s.output("job need ready"))
         assert 2.5 < (second - first).total_seconds() < PATIENCE
 
 
