@@ -211,6 +211,7 @@ static void put(struct hr_socket *socket, struct hr_str label, int fd)
 {
     struct hr_str rest = label, word;
     uint64_t number = 1;
+    hr_assert(socket->n_fds > 0); /* one was counted for each that comes */
     while (hr_str_next(&rest, '.', &word))
         if (rest.len == 0 && !hr_str_u64(word, &number))
             number = 1;
@@ -226,7 +227,7 @@ static int sort(struct hr_str text, const int *fds, uint32_t n, struct hr_socket
     struct hr_str rest = text, line, label;
     uint32_t n_lines = 0;
     for (; n_lines < n && hr_str_next(&rest, '\n', &line); n_lines++) {
-        if (!hr_str_next(&line, '=', &label) || line.len == 0)
+        if (!hr_str_next(&line, '=', &label) || line.len == 0 || line.len >= HR_BIND_TEXT_MAX)
             return hr_raise(HR_ERR_MESSAGE);
         socket_of(out, line, hr_str_eq(label, admin_label))->n_fds++;
     }

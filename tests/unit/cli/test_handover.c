@@ -155,10 +155,14 @@ static void answer_with(int listener, const char *text, int n)
 
 static void answers_that_make_no_sense_are_refused(void **state)
 {
-    static const struct {
+    static char long_name[512] = "server.1=http://";
+    memset(long_name + strlen(long_name), 'x', 400);
+    long_name[strlen(long_name)] = '\n';
+    const struct {
         const char *text;
         int n;
     } rows[] = {
+        {long_name, 1},
         {"server.1=http://x\n", 0},
         {"server.1=http://x\n", 2},
         {"server.1=http://x\nserver.2=http://x\n", 1},

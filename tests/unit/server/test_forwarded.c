@@ -24,6 +24,14 @@ static size_t read_trusted(const char *text, struct hr_network out[MAX_TRUSTED])
     return n;
 }
 
+/* Nothing when it is not known. */
+static void put_port(char out[8], const char *before, unsigned port)
+{
+    out[0] = '\0';
+    if (port > 0)
+        snprintf(out, 8, "%s%u", before, port);
+}
+
 static void check_row(const struct row *row)
 {
     struct hr_network trusted[MAX_TRUSTED];
@@ -40,8 +48,8 @@ static void check_row(const struct row *row)
         assert_true(hr_peer_parse(hr_str_of(row->peer), &via.client));
     hr_forwarded_read(&request, trusted, read_trusted(row->trusted, trusted), &via);
     hr_peer_format(&via.client, ip);
-    snprintf(client_port, sizeof client_port, via.client.port ? " %u" : "", via.client.port);
-    snprintf(port, sizeof port, via.port ? " :%u" : "", via.port);
+    put_port(client_port, " ", via.client.port);
+    put_port(port, " :", via.port);
     snprintf(got, sizeof got, "%s%s%s%s%.*s%s", ip, client_port, via.is_secure ? " https" : "",
              via.host.len ? " " : "", HR_STR(via.host), port);
     if (strcmp(got, row->wanted) != 0)
