@@ -153,7 +153,7 @@ static int adopt_into(struct hr_crew *crew, struct hr_orphan *orphan)
     if (r == 0)
         r = hr_proc_adopt(supervisor->loop, orphan->pid, orphan->pidfd, hr_supervisor_on_end,
                           &proc);
-    if (r < 0)
+    if (r != 0)
         return hr_trace(r);
     orphan->pidfd = -1;
     hr_str_copy(proc->label, sizeof proc->label, hr_str_of(orphan->label));
