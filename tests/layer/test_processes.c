@@ -411,6 +411,27 @@ static void no_broadcast_falls_between_catching_all_and_not(void **state)
     assert_int_equal(n_received, N_BROADCASTS);
 }
 
+/* Their names were found by trying. */
+static void a_group_outlives_one_that_shares_its_hash(void **state)
+{
+    struct layer_case *c = *state;
+    struct hr_layer *server = case_open(c, HR_ROLE_SERVER), *client = case_open(c, HR_ROLE_CLIENT);
+    struct hr_addr stays = open_address(server), leaves = open_address(server);
+    struct hr_str one = HR_LIT("room.34203"), other = HR_LIT("room.79638");
+    assert_int_equal(hr_layer_group_add_addr(server, one, &stays), 0);
+    assert_int_equal(hr_layer_group_add_addr(server, other, &leaves), 0);
+    assert_int_equal(hr_layer_group_discard_addr(server, other, &leaves), 0);
+    for (int i = 0; i < 3; i++) {
+        ipc_of(server)->next_collection = 0;
+        ipc_group_collect(ipc_of(server), 1);
+    }
+    uint32_t n_skipped;
+    assert_int_equal(hr_layer_group_send(client, one, "1", 1, &n_skipped), 0);
+    struct hr_delivery d;
+    assert_int_equal(hr_layer_receive(server, HR_RECEIVE_ALL, &d), 0);
+    assert_int_equal(d.kind, HR_DELIVERY_GROUP);
+}
+
 /* ---- forks */
 
 static int in_the_child(struct hr_layer *layer, const struct hr_lease *lease,
@@ -573,6 +594,7 @@ int main(int argc, char **argv)
         LAYER_TEST(a_late_byte_in_the_bell_wakes_once),
         LAYER_TEST(who_stops_taking_passes_its_wake_up_on),
         LAYER_TEST(no_broadcast_falls_between_catching_all_and_not),
+        LAYER_TEST(a_group_outlives_one_that_shares_its_hash),
         LAYER_TEST(a_forked_handle_becomes_a_member_of_its_own),
         LAYER_TEST(a_fork_while_another_thread_asks_leaves_no_lock_held),
         LAYER_TEST(a_forked_child_keeps_no_death_alive),

@@ -5,7 +5,7 @@
  * which groups: a word of 40 bits of the group's hash per inbox and group. A
  * broadcast is one message to each interested inbox, whatever the number of
  * its members. Two groups that share a hash in one inbox cost a message that
- * nobody there expands, no more.
+ * nobody there expands, and their counts are each other's, no more.
  *
  * Joining for somebody else: first JOIN into the owner's inbox, then the
  * interest word (insert, or epoch + 1). So a broadcast that follows the join
@@ -152,16 +152,19 @@ void ipc_interest_clear(const struct ipc_arena *a, uint32_t slot)
 
 /* ---- our own memberships */
 
-/* Publishes how many members a group of ours has, and `joins` more handled. */
+/* Publishes how many members a group of ours has, and `joins` more handled. In
+ * every word of the group, so that none is kept by a count of old. */
 static void publish_count(struct ipc_layer *l, struct hr_str group, uint32_t n_members,
                           uint32_t joins)
 {
     struct interests in = interests_of(&l->arena, l->layer.slot);
-    uint32_t i = 0, cell = find_interest(&in, hash_group(group), &i);
-    if (cell == NO_CELL)
-        return;
-    atomic_store_explicit(&in.counts[cell].members, n_members, memory_order_relaxed);
-    atomic_fetch_add_explicit(&in.counts[cell].joins_handled, joins, memory_order_relaxed);
+    uint64_t hash = hash_group(group);
+    uint32_t i = 0, cell;
+    while ((cell = find_interest(&in, hash, &i)) != NO_CELL) {
+        atomic_store_explicit(&in.counts[cell].members, n_members, memory_order_relaxed);
+        atomic_fetch_add_explicit(&in.counts[cell].joins_handled, joins, memory_order_relaxed);
+        joins = 0;
+    }
 }
 
 /* A DISCARD of ours is in the slot's inbox, or we have handled one of ours. */
@@ -255,6 +258,20 @@ static void leave_catch_all(struct ipc_layer *l, uint32_t seen)
     atomic_compare_exchange_strong(&l->arena.slots[l->layer.slot].catch_all, &seen, 0);
 }
 
+/* The words of our groups are not idle, whatever their count says: it is that
+ * of the last group to change among those that share a hash. */
+static void keep_shared(struct ipc_layer *l)
+{
+    struct interests in = interests_of(&l->arena, l->layer.slot);
+    uint32_t cursor = 0, n, cell;
+    struct hr_str group;
+    while (hr_members_next_group(&l->members, &cursor, &group, &n)) {
+        uint32_t i = 0;
+        while ((cell = find_interest(&in, hash_group(group), &i)) != NO_CELL)
+            l->idle_interests[cell] = 0;
+    }
+}
+
 void ipc_group_collect(struct ipc_layer *l, hr_time now)
 {
     struct ipc_ring inbox;
@@ -264,6 +281,9 @@ void ipc_group_collect(struct ipc_layer *l, hr_time now)
         return;
     l->next_collection = now + HR_SECOND;
     leave_catch_all(l, catch_all);
+    if (l->has_idle)
+        keep_shared(l);
+    l->has_idle = false;
     struct interests in = interests_of(&l->arena, l->layer.slot);
     for (uint32_t i = 0; i < in.n; i++) {
         uint64_t w = atomic_load_explicit(&in.words[i], memory_order_acquire);
@@ -279,6 +299,7 @@ void ipc_group_collect(struct ipc_layer *l, hr_time now)
             continue;
         if (idle != w) {
             l->idle_interests[i] = w;
+            l->has_idle = true;
             continue;
         }
         atomic_store_explicit(&in.counts[i].joins_handled, 0, memory_order_relaxed);
@@ -391,8 +412,9 @@ static bool is_interested(const struct ipc_arena *a, uint32_t slot, uint64_t has
 {
     struct interests in = interests_of(a, slot);
     uint32_t i = 0;
-    return find_interest(&in, hash, &i) != NO_CELL ||
-           atomic_load_explicit(&a->slots[slot].catch_all, memory_order_acquire) != 0;
+    /* acquire, and first: pairs with leave_catch_all(), which sees to the words before. */
+    return atomic_load_explicit(&a->slots[slot].catch_all, memory_order_acquire) != 0 ||
+           find_interest(&in, hash, &i) != NO_CELL;
 }
 
 /* One copy into one inbox: the group's name with its length, then the message. */
@@ -449,7 +471,7 @@ int ipc_group_send(struct hr_layer *layer, struct hr_str group, const void *data
 static size_t count_in(const struct ipc_arena *a, uint32_t slot, uint64_t hash)
 {
     struct interests in = interests_of(a, slot);
-    size_t n = 0, n_leaving = 0;
+    size_t n = 0, n_members = 0, n_leaving = 0;
     uint32_t i = 0, cell;
     while ((cell = find_interest(&in, hash, &i)) != NO_CELL) {
         const struct ipc_interest_count *count = &in.counts[cell];
@@ -460,11 +482,14 @@ static size_t count_in(const struct ipc_arena *a, uint32_t slot, uint64_t hash)
             (uint32_t)IPC_EPOCH_MASK;
         uint32_t leaves = atomic_load_explicit(&count->leaves, memory_order_relaxed) -
                           atomic_load_explicit(&count->leaves_handled, memory_order_relaxed);
-        n += atomic_load_explicit(&count->members, memory_order_relaxed);
+        /* The same in each word, but for one that has come since. */
+        uint32_t members = atomic_load_explicit(&count->members, memory_order_relaxed);
+        n_members = members > n_members ? members : n_members;
         /* Handled before it was counted, it shows as less than none for a moment. */
         n += joins < IPC_EPOCH_MASK / 2 ? joins : 0;
         n_leaving += leaves < UINT32_MAX / 2 ? leaves : 0;
     }
+    n += n_members;
     return n > n_leaving ? n - n_leaving : 0;
 }
 

@@ -83,6 +83,7 @@ struct ipc_layer {
     /* group.c */
     struct hr_members members;
     uint64_t *idle_interests; /* interest words that had no member at the last collection */
+    bool has_idle;            /* some of these are not 0 */
     uint16_t *n_delayed;      /* of each queue, while a sweep counts them */
     hr_time next_collection;
     hr_time next_sweep;
