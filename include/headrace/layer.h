@@ -114,7 +114,8 @@ struct hr_geometry_row {
 
 /* The sizes of an arena; decided by its creator, read by everyone else from the arena. */
 struct hr_geometry {
-    uint64_t bytes; /* of the whole arena */
+    uint64_t bytes;     /* of the whole arena when it is made */
+    uint64_t max_bytes; /* to which it may grow when its blocks are used up; 0: it does not grow */
     uint32_t n_channels;
     struct hr_geometry_row role[3]; /* by enum hr_role */
 };
@@ -444,6 +445,7 @@ HR_API bool hr_layer_channel_find(struct hr_layer *layer, struct hr_str name,
 
 struct hr_arena_stats {
     uint64_t bytes_total, bytes_used; /* of block memory */
+    uint64_t bytes_limit;             /* to which bytes_total may grow */
     uint32_t n_slots, n_live, n_channels, max_channels;
     uint64_t n_recovered; /* members found dead and cleaned up after */
     hr_time created_at;   /* CLOCK_REALTIME */

@@ -93,6 +93,7 @@ void hr_settings_geometry(const struct hr_settings *settings, struct hr_geometry
     const struct hr_settings_layer *layer = &settings->layer;
     *out = (struct hr_geometry){
         .bytes = (layer->size + PAGE - 1) / PAGE * PAGE,
+        .max_bytes = layer->max_size,
         .n_channels = layer->channels,
         .role[HR_ROLE_SERVER] = {.n_slots = layer->server_slots,
                                  .inbox = layer->server_inbox,

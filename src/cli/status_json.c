@@ -109,10 +109,10 @@ void hr_status_print_json(FILE *out, const struct hr_status *status, struct hr_l
             status->n_workers, seconds(status->up_since));
     fprintf(out,
             "  \"bytes_used\": %" PRIu64 ",\n  \"bytes_total\": %" PRIu64
-            ",\n  \"connections\": {\"http\": %" PRIu64 ", \"websocket\": %" PRIu64
-            "},\n  \"recovered\": %" PRIu64 ",\n  \"pools\": [",
-            status->arena.bytes_used, status->arena.bytes_total, status->connections.n_http,
-            status->connections.n_websocket, status->arena.n_recovered);
+            ",\n  \"bytes_limit\": %" PRIu64 ",\n  \"connections\": {\"http\": %" PRIu64
+            ", \"websocket\": %" PRIu64 "},\n  \"recovered\": %" PRIu64 ",\n  \"pools\": [",
+            status->arena.bytes_used, status->arena.bytes_total, status->arena.bytes_limit,
+            status->connections.n_http, status->connections.n_websocket, status->arena.n_recovered);
     for (uint32_t i = 0; i < status->n_pools; i++) {
         fputs(i ? ",\n" : "\n", out);
         print_pool(out, &status->pools[i]);

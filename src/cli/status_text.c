@@ -105,10 +105,10 @@ static void hint_site(FILE *out, const struct hr_status *status)
     }
     if (status->n_workers > 0 && status->n_servers == 0)
         print_hint(out, "no interface server runs: nobody can connect", "headrace serve");
-    if (status->arena.bytes_used > status->arena.bytes_total / 5 * 4) {
+    if (status->arena.bytes_used > status->arena.bytes_limit / 5 * 4) {
         hr_units_about_size(status->arena.bytes_used, used);
         snprintf(hint, sizeof hint, "the layer is nearly full: %s are used", used);
-        print_hint(out, hint, "more workers, or [layer] size");
+        print_hint(out, hint, "more workers, or [layer] max_size");
     }
 }
 

@@ -15,9 +15,10 @@
 #include "base/str.h"
 #include "layer/policy.h"
 
-/* DESIGN 3.1: about half of the 32 MiB remains for blocks. */
+/* 32 MiB, of which the tables leave 12 for blocks; it may grow to four times that. */
 const struct hr_geometry hr_geometry_default = {
     .bytes = 32 << 20,
+    .max_bytes = 128 << 20,
     .n_channels = 1024,
     .role =
         {

@@ -172,6 +172,12 @@ int hr_layer_refuse(enum hr_full_reason reason);
  * with it empty. Lines are separated by the caller. */
 void hr_layer_explain(const char *format, ...) HR_PRINTF(1, 2);
 
+/* The bytes to which a layer may grow, of which the default policies are shares. */
+static inline uint64_t hr_geometry_limit(const struct hr_geometry *geometry)
+{
+    return geometry->max_bytes > geometry->bytes ? geometry->max_bytes : geometry->bytes;
+}
+
 /* The largest message of a layer of this size: an eighth, at most 16 MiB. */
 size_t hr_layer_message_limit(uint64_t arena_bytes);
 

@@ -33,6 +33,7 @@
 /* Four slots: the checker's (a client), the victim's and a peer's (workers), a server's. */
 static const struct hr_geometry tiny = {
     .bytes = 2 << 20,
+    .max_bytes = (2 << 20) + IPC_SEGMENT,
     .n_channels = 6,
     .role = {[HR_ROLE_SERVER] = {.n_slots = 1, .inbox = 64, .connections = 8, .interests = 4},
              [HR_ROLE_WORKER] = {.n_slots = 2, .inbox = 64, .connections = 8, .interests = 4},
@@ -193,6 +194,15 @@ static void bury_two(struct victim *v)
         must(hr_layer_nack(v->layer, &v->delivery.lease, HR_REASON_APP), "bury");
     }
 }
+/* Owns every block there is. */
+static void use_up(struct victim *v)
+{
+    struct ipc_layer *l = ipc_of(v->layer);
+    while (ipc_block_alloc(&l->arena, &l->finder, l->layer.slot, 0,
+                           IPC_ALLOC_CONTROL | IPC_ALLOC_ANY) != IPC_NO_BLOCK)
+        ;
+}
+
 static int retry_the_first(void *arg, const struct hr_letter *letter)
 {
     (void)arg;
@@ -278,6 +288,8 @@ static const struct scenario {
     {"send at the ring's wrap", turn_ring, nothing, call_send, 2, SMALL, false, .sends = true},
     {"send a chain", listens, nothing, call_send, 1, LARGE, false, .sends = true},
     {"send leased", listens, nothing, call_send, 1, SMALL, true, .sends = true},
+    {"send to an arena that grows", listens, use_up, call_send, 1, SMALL, false, .sends = true},
+    {"send a chain, growing", listens, use_up, call_send, 1, LARGE, false, .sends = true},
     {"receive", listens, nothing, call_receive, 3, SMALL, false, .takes = true},
     {"receive from an empty queue", listens, nothing, call_receive, 0, SMALL, false,
      .sends = false},
@@ -430,7 +442,7 @@ static uint32_t count_died(const struct ipc_layer *c)
     return (uint32_t)atomic_load(&q->n_dropped[HR_REASON_WORKER_DIED]);
 }
 
-static void check_order(const struct ipc_arena *a, bool must_be_empty)
+static void check_order(struct ipc_arena *a, bool must_be_empty)
 {
     struct ipc_fsck report;
     must(ipc_fsck(a, &report), "fsck");
@@ -487,7 +499,7 @@ static void check_next_thousand(struct ipc_layer *c)
 /* What the layer holds, delayed or not to be handed back at once, is due now. */
 static void sweep_all(struct ipc_layer *c)
 {
-    for (uint32_t i = 0; i < c->arena.n_blocks; i++)
+    for (uint32_t i = 0; i < ipc_n_blocks(&c->arena); i++)
         if (ipc_word_load(&c->arena, i).owner == IPC_OWNER_LAYER)
             atomic_store(&ipc_block_at(&c->arena, i)->taken, 0);
     c->next_sweep = 0;
@@ -532,32 +544,41 @@ static void victim_main(void)
     pause();
 }
 
-/* The arena as the parent sees it. */
-static uint8_t *map_arena(size_t *bytes)
+/* The arena as the parent sees it, with room to grow. */
+static uint8_t *map_arena(void)
 {
     char path[96];
-    struct stat st;
     snprintf(path, sizeof path, "%s/arena.v%d", directory, IPC_LAYOUT);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st))
+    if (fd < 0)
         fail("open", path);
-    *bytes = (size_t)st.st_size;
-    void *map = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, tiny.max_bytes, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
     return map;
 }
 
+static size_t arena_bytes(void)
+{
+    char path[96];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/arena.v%d", directory, IPC_LAYOUT);
+    if (stat(path, &st))
+        fail("stat", path);
+    return (size_t)st.st_size;
+}
+
 /* Has an instruction changed a fact? The bytes that a block carries are private
  * to its owner until it is queued and are not looked at: that makes a step cheap. */
-static bool has_changed(const struct ipc_arena *now, const uint8_t *before)
+static bool has_changed(struct ipc_arena *now, const uint8_t *before)
 {
     const uint8_t *base = now->base;
+    ipc_arena_refresh(now);
     size_t tables = (size_t)((uintptr_t)now->named - (uintptr_t)base);
     size_t from = (size_t)((uintptr_t)now->connections - (uintptr_t)base);
-    size_t words = (size_t)((uintptr_t)&now->words[now->n_blocks] - (uintptr_t)base);
+    size_t words = (size_t)((uintptr_t)&now->words[ipc_n_blocks(now)] - (uintptr_t)base);
     if (memcmp(base, before, tables) != 0 || memcmp(base + from, before + from, words - from) != 0)
         return true;
-    for (uint32_t i = 0; i < now->n_blocks; i++) {
+    for (uint32_t i = 0; i < ipc_n_blocks(now); i++) {
         size_t at = (size_t)((const uint8_t *)ipc_block_at(now, i) - base);
         if (memcmp(base + at, before + at, sizeof(struct ipc_block)) != 0)
             return true;
@@ -582,26 +603,25 @@ static bool step(pid_t pid)
 /* The victim is gone for good: bury it in the real arena and compare. */
 static void check_real_kill(pid_t pid)
 {
-    size_t bytes;
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+    size_t bytes = arena_bytes();
     struct hr_layer *undertaker = join(HR_ROLE_CLIENT, "undertaker");
     ipc_bury(ipc_of(undertaker), VICTIM_SLOT);
     ipc_bury(ipc_of(undertaker), PEER_SLOT);
     hr_layer_close(undertaker);
-    uint8_t *arena = map_arena(&bytes);
+    uint8_t *arena = map_arena();
     uint8_t *image = aligned_alloc(4096, bytes);
     memcpy(image, arena, bytes);
     check_image(image, bytes);
     free(image);
-    munmap(arena, bytes);
+    munmap(arena, tiny.max_bytes);
 }
 
 /* Steps through one scenario; a victim that is to die does so after `kill_after`
  * changes (0: never). Returns the number of changes. */
 static unsigned run(const struct scenario *s, unsigned kill_after)
 {
-    size_t bytes;
     unsigned n_steps = 0, n_changes = 0;
     current = s;
     snprintf(directory, sizeof directory, "/dev/shm/headrace-step-%ld", (long)getpid());
@@ -634,16 +654,17 @@ static unsigned run(const struct scenario *s, unsigned kill_after)
         ptrace(PTRACE_CONT, pid, NULL, NULL);
         waitpid(pid, &status, 0);
     } while (WIFSTOPPED(status) && WSTOPSIG(status) != SIGSTOP);
-    uint8_t *arena = map_arena(&bytes);
-    uint8_t *before = malloc(bytes), *image = aligned_alloc(4096, bytes);
-    memcpy(before, arena, bytes);
+    uint8_t *arena = map_arena();
+    uint8_t *before = calloc(1, tiny.max_bytes), *image = aligned_alloc(4096, tiny.max_bytes);
+    memcpy(before, arena, tiny.bytes);
     bool is_dead = false;
     struct ipc_arena view;
-    must(ipc_arena_adopt(&view, arena, bytes), "adopt");
+    must(ipc_arena_adopt(&view, arena, tiny.max_bytes), "adopt");
     while (step(pid)) {
         n_steps++;
         if (!has_changed(&view, before))
             continue;
+        size_t bytes = arena_bytes();
         memcpy(before, arena, bytes);
         snprintf(where, sizeof where, "%u (change %u)", n_steps, ++n_changes);
         if (kill_after == n_changes) {
@@ -660,7 +681,7 @@ static unsigned run(const struct scenario *s, unsigned kill_after)
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
-    munmap(arena, bytes);
+    munmap(arena, tiny.max_bytes);
     free(before);
     free(image);
     hr_layer_close(server);

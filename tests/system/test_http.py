@@ -304,8 +304,29 @@ def test_a_full_channel_is_503_with_its_reason(site):
         receive_all(busy)
 
 
-def test_a_full_arena_is_503_with_its_reason_and_empties_again(site, tmp_path):
+def test_an_arena_that_is_used_up_grows_and_refuses_nobody(site):
     sizes = ("size=4MiB", "client_slots=16", "server_slots=2", "server_inbox=256", "server_connections=256",
+             "server_interests=64", "worker_slots=4", "worker_inbox=64", "worker_connections=64", "channels=32")
+    options = [word for size in sizes for word in ("--set", f"layer.{size}")]
+    with site("-w", 1, "--server-processes", 1, "--expose-reason", *options) as s, connect(s.port) as busy:
+        before = s.status()["bytes_total"]
+        busy.sendall(b"GET /block?ms=1500&tag=busy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        s.wait_for_output("taken busy")
+        body = b"x" * 60000
+        request = b"POST /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n" + body
+        socks = [connect(s.port) for _ in range(60)]
+        for sock in socks:
+            sock.sendall(request)
+        for sock in socks:
+            answer = receive_all(sock)
+            assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(body)
+            sock.close()
+        receive_all(busy)
+        assert s.status()["bytes_total"] > before + (3 << 20)
+
+
+def test_a_full_arena_is_503_with_its_reason_and_empties_again(site, tmp_path):
+    sizes = ("size=4MiB", "max_size=4MiB", "client_slots=16", "server_slots=2", "server_inbox=256", "server_connections=256",
              "server_interests=64", "worker_slots=4", "worker_inbox=64", "worker_connections=64", "channels=32")
     options = [word for size in sizes for word in ("--set", f"layer.{size}")] + ["--set", "channel.*.capacity=256", "--set", "channel.*.max_bytes=1GiB"]
     with site("-w", 1, "--server-processes", 1, "--expose-reason", *options) as s, connect(s.port) as busy:

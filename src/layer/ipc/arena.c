@@ -8,15 +8,21 @@
  *
  * The largest class carries a body chunk of 64 KiB and the map around it in
  * one block.
+ *
+ * Segments are cut in the same way, without the words.
  */
 #include "layer/ipc/arena.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -78,26 +84,57 @@ static uint32_t channel_ring_entries(const struct hr_geometry *g)
     return g->n_channels * 3 * IPC_MIN_RING;
 }
 
-/* Cuts the blocks' memory, `room` bytes at `at`, into classes. */
-static void plan_classes(struct ipc_arena *a, uint64_t at, uint64_t room)
+/* Cuts `room` bytes, of which each block takes `extra` more, into classes; gives their blocks. */
+static uint32_t cut_classes(struct ipc_class *classes, uint64_t room, size_t extra)
 {
     uint32_t first = 0;
     for (int i = 0; i < IPC_N_CLASSES; i++) {
-        struct ipc_class *class = &a->classes[i];
+        struct ipc_class *class = &classes[i];
         uint64_t share = room / 16 * class_plan[i].share;
         class->stride = class_plan[i].stride;
-        class->n = (uint32_t)(share / (class->stride + sizeof(uint64_t)));
+        class->n = (uint32_t)(share / (class->stride + extra));
         class->n_open = class->n - class->n / 20;
         class->first = first;
         first += class->n;
     }
-    a->n_blocks = first;
-    a->words = (_Atomic uint64_t *)(void *)(a->base + at);
-    at = round_up(at + first * sizeof(uint64_t), IPC_LINE);
+    return first;
+}
+
+static uint64_t place_classes(struct ipc_class *classes, uint8_t *base, uint64_t at)
+{
     for (int i = 0; i < IPC_N_CLASSES; i++) {
-        a->classes[i].data = a->base + at;
-        at += (uint64_t)a->classes[i].n * a->classes[i].stride;
+        classes[i].data = base + at;
+        at += (uint64_t)classes[i].n * classes[i].stride;
     }
+    return at;
+}
+
+static uint32_t max_segments(const struct hr_geometry *g, uint64_t bytes)
+{
+    return g->max_bytes > bytes ? (uint32_t)((g->max_bytes - bytes) / IPC_SEGMENT) : 0;
+}
+
+static void set_segments(struct ipc_arena *a, uint32_t n)
+{
+    atomic_store_explicit(&a->n_blocks, a->n_base_blocks + n * a->n_segment_blocks,
+                          memory_order_relaxed);
+    atomic_store_explicit(&a->n_parts, 1 + n, memory_order_relaxed);
+}
+
+/* Words come first, those of all segments too: a segment is nothing but blocks. */
+static void plan_classes(struct ipc_arena *a, uint64_t at)
+{
+    a->n_segment_blocks = cut_classes(a->segment_classes, IPC_SEGMENT, 0);
+    place_classes(a->segment_classes, a->base, a->bytes);
+    a->max_segments = max_segments(&a->geometry, a->bytes);
+    uint64_t n_later = (uint64_t)a->max_segments * a->n_segment_blocks;
+    uint64_t room = a->bytes - at - IPC_LINE - n_later * sizeof(uint64_t);
+    a->n_base_blocks = cut_classes(a->classes, room, sizeof(uint64_t));
+    a->words = (_Atomic uint64_t *)(void *)(a->base + at);
+    at = round_up(at + (a->n_base_blocks + n_later) * sizeof(uint64_t), IPC_LINE);
+    place_classes(a->classes, a->base, at);
+    hr_assert(a->n_base_blocks + n_later < IPC_MAX_BLOCKS);
+    set_segments(a, 0);
 }
 
 /* A run of `n` things of `size` bytes, taken off at *at, on a line of its own. */
@@ -151,14 +188,6 @@ static uint64_t plan_tables(struct ipc_arena *a)
     return ring > UINT32_MAX ? 0 : at;
 }
 
-/* Computes where everything lies; the geometry is one that can be. */
-static void plan(struct ipc_arena *a)
-{
-    uint64_t at = plan_tables(a);
-    plan_classes(a, at, a->bytes - at - IPC_LINE);
-    hr_assert(a->n_blocks < IPC_MAX_BLOCKS);
-}
-
 /* Room in which every class has a block and its word, or the arena is no use. */
 static uint64_t least_room(void)
 {
@@ -185,13 +214,16 @@ uint64_t ipc_geometry_bytes(const struct hr_geometry *g)
     static uint8_t nowhere[1]; /* plan_tables() computes pointers only */
     struct ipc_arena trial = {.base = nowhere, .geometry = *g};
     uint64_t tables = plan_tables(&trial);
-    return tables ? round_up(tables + IPC_LINE + least_room(), PAGE) : 0;
+    uint64_t later =
+        (uint64_t)max_segments(g, 0) * cut_classes(trial.segment_classes, IPC_SEGMENT, 0);
+    return tables ? round_up(tables + later * sizeof(uint64_t) + IPC_LINE + least_room(), PAGE) : 0;
 }
 
 static bool geometry_ok(const struct hr_geometry *g)
 {
     uint64_t least = ipc_geometry_bytes(g);
-    return least > 0 && g->bytes >= least && g->bytes <= IPC_MAX_BYTES && g->bytes % PAGE == 0;
+    return least > 0 && g->bytes >= least && g->bytes <= IPC_MAX_BYTES && g->bytes % PAGE == 0 &&
+           g->max_bytes <= IPC_MAX_BYTES;
 }
 
 static int fail_geometry(const struct hr_geometry *g)
@@ -267,10 +299,9 @@ int ipc_arena_create(int dir_fd, const char *name, const struct hr_geometry *geo
 
 /* ---- opening */
 
-static int check_header(struct ipc_arena *a)
+static int check_header(const struct ipc_header *h)
 {
-    struct ipc_header *h = (struct ipc_header *)(void *)a->base;
-    if (a->bytes < sizeof *h || h->magic != IPC_MAGIC)
+    if (h->magic != IPC_MAGIC)
         return hr_raise(HR_ERR_CORRUPT);
     if (h->layout != IPC_LAYOUT || h->shape != layout_shape())
         return hr_raise(HR_ERR_VERSION);
@@ -283,39 +314,119 @@ static int check_header(struct ipc_arena *a)
         memcmp(h->boot_id, unknown, sizeof unknown) != 0)
         return hr_raise(HR_ERR_NOT_FOUND);
 
-    a->geometry = h->geometry;
-    a->layer_id = h->layer_id;
-    if (a->geometry.bytes != a->bytes || a->layer_id == 0 || !geometry_ok(&a->geometry))
+    if (h->layer_id == 0 || h->bytes != h->geometry.bytes || !geometry_ok(&h->geometry))
         return hr_raise(HR_ERR_CORRUPT);
-    plan(a);
+    return 0;
+}
+
+/* The arena behind a header that was checked. */
+static int settle(struct ipc_arena *a, const struct ipc_header *header, void *base, size_t mapped)
+{
+    *a = (struct ipc_arena){.base = base,
+                            .mapped = mapped,
+                            .bytes = header->bytes,
+                            .geometry = header->geometry,
+                            .layer_id = header->layer_id};
+    if (mapped < a->bytes)
+        return hr_raise(HR_ERR_CORRUPT);
+    plan_classes(a, plan_tables(a));
+    ipc_arena_refresh(a);
     return 0;
 }
 
 int ipc_arena_adopt(struct ipc_arena *a, void *base, size_t bytes)
 {
-    *a = (struct ipc_arena){.base = base, .bytes = bytes};
-    return hr_trace(check_header(a));
+    struct ipc_header header;
+    *a = (struct ipc_arena){0};
+    if (bytes < sizeof header)
+        return hr_raise(HR_ERR_CORRUPT);
+    memcpy(&header, base, sizeof header);
+    int r = check_header(&header);
+    return r ? hr_trace(r) : hr_trace(settle(a, &header, base, bytes));
 }
 
 int ipc_arena_open(struct ipc_arena *a, int fd, bool read_only)
 {
-    *a = (struct ipc_arena){0};
+    struct ipc_header header;
     struct stat st;
+    *a = (struct ipc_arena){0};
     if (fstat(fd, &st) < 0)
         return hr_raise(HR_ERR_SYS);
-    if (!S_ISREG(st.st_mode) || st.st_size < PAGE)
+    if (!S_ISREG(st.st_mode) || pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
         return hr_raise(HR_ERR_CORRUPT);
+    int r = check_header(&header);
+    if (r)
+        return hr_trace(r);
+    if ((uint64_t)st.st_size < header.bytes)
+        return hr_raise(HR_ERR_CORRUPT);
+    /* Room for all segments that may come: nobody ever has to map anew. */
+    size_t length =
+        header.bytes + (size_t)max_segments(&header.geometry, header.bytes) * IPC_SEGMENT;
     int protection = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
-    void *base = mmap(NULL, (size_t)st.st_size, protection, MAP_SHARED, fd, 0);
+    void *base = mmap(NULL, length, protection, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return hr_raise(HR_ERR_SYS);
-    return hr_trace(ipc_arena_adopt(a, base, (size_t)st.st_size));
+    r = settle(a, &header, base, length);
+    if (r)
+        munmap(base, length);
+    return hr_trace(r);
+}
+
+/* ---- growing */
+
+/* Is there memory at this address? A load would raise SIGBUS; the kernel's own
+ * load, of a word that cannot be waited for, just fails. */
+static bool is_backed(const void *address)
+{
+    static const struct timespec at_once;
+    return syscall(SYS_futex, address, FUTEX_WAIT, 0, &at_once, NULL, 0) == 0 || errno != EFAULT;
+}
+
+bool ipc_arena_refresh(struct ipc_arena *a)
+{
+    /* acquire: pairs with ipc_arena_grow(): what is counted is allocated. */
+    uint32_t n = atomic_load_explicit(&a->header->n_segments, memory_order_acquire);
+    uint32_t known = atomic_load_explicit(&a->n_parts, memory_order_relaxed) - 1, old = known;
+    while (known < n && known < a->max_segments) {
+        size_t end = a->bytes + (size_t)(known + 1) * IPC_SEGMENT;
+        if (end > a->mapped || !is_backed(a->base + end - PAGE))
+            break;
+        known++;
+    }
+    if (known == old)
+        return false;
+    /* relaxed: threads that still see the old number look for themselves. */
+    set_segments(a, known);
+    return true;
+}
+
+bool ipc_arena_grow(struct ipc_arena *a, int fd)
+{
+    uint32_t n = atomic_load_explicit(&a->header->n_segments, memory_order_acquire);
+    uint64_t at = a->bytes + (uint64_t)n * IPC_SEGMENT;
+    struct rlimit limit;
+    if (n >= a->max_segments)
+        return false;
+    /* Beyond this limit the answer would be a signal. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || at + IPC_SEGMENT > limit.rlim_cur)
+        return false;
+    int failed;
+    do
+        failed = posix_fallocate(fd, (off_t)at, IPC_SEGMENT);
+    while (failed == EINTR);
+    if (failed)
+        return false;
+    /* Of several who did the same one counts it. Who dies here is followed by one who does it
+     * again. */
+    atomic_compare_exchange_strong_explicit(&a->header->n_segments, &n, n + 1, memory_order_release,
+                                            memory_order_relaxed);
+    return true;
 }
 
 void ipc_arena_close(struct ipc_arena *a)
 {
     if (a->base)
-        munmap(a->base, a->bytes);
+        munmap(a->base, a->mapped);
     *a = (struct ipc_arena){0};
 }
 

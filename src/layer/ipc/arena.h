@@ -15,13 +15,13 @@
 #include "base/error.h"
 #include "layer/ipc/layout.h"
 
-/* Blocks of one size. Numbers run on through the classes. */
+/* Blocks of one size. Numbers run on through the classes, then through those of each segment. */
 struct ipc_class {
-    uint32_t first;  /* number of its first block */
+    uint32_t first;  /* number of its first block; in a segment: counted from the segment's first */
     uint32_t n;      /* blocks */
     uint32_t n_open; /* of these, open to all; the rest is the reserve for control */
     uint32_t stride; /* bytes from block to block */
-    uint8_t *data;
+    uint8_t *data;   /* in the first segment */
 };
 
 /* Where a slot's tables begin: in entries, connection words, interest words. */
@@ -32,9 +32,14 @@ struct ipc_slot_tables {
 
 struct ipc_arena {
     uint8_t *base; /* the mapping */
-    size_t bytes;
+    size_t mapped; /* bytes, as far as the arena may grow; those behind the file's end must not be
+                      touched */
+    size_t bytes;  /* without segments */
     struct hr_geometry geometry; /* our own copy */
-    uint32_t n_slots, n_queues, n_directory, n_blocks, n_ring;
+    uint32_t n_slots, n_queues, n_directory, n_ring;
+    uint32_t n_base_blocks, n_segment_blocks; /* of the first part; of each segment */
+    uint32_t max_segments;
+    _Atomic uint32_t n_blocks, n_parts; /* that we know to exist: see ipc_arena_refresh() */
     uint64_t layer_id;
 
     struct ipc_header *header;
@@ -47,7 +52,7 @@ struct ipc_arena {
     uint64_t *counters;
     _Atomic uint64_t *connections, *interests, *ring, *words;
     struct ipc_interest_count *interest_counts;
-    struct ipc_class classes[IPC_N_CLASSES];
+    struct ipc_class classes[IPC_N_CLASSES], segment_classes[IPC_N_CLASSES];
 
     /* Of each role: its first slot, and where that slot's tables begin. */
     uint32_t role_slot[3];
@@ -79,6 +84,24 @@ HR_MUST_CHECK int ipc_arena_open(struct ipc_arena *arena, int fd, bool read_only
  * fuzzers). */
 HR_MUST_CHECK int ipc_arena_adopt(struct ipc_arena *arena, void *base, size_t bytes);
 void ipc_arena_close(struct ipc_arena *arena);
+
+/* Looks for segments that have come. Not trusting their number: each is tried
+ * by a system call, which fails where a load would end us. True when there are more blocks. */
+bool ipc_arena_refresh(struct ipc_arena *arena);
+/* Adds a segment to the arena, which is the open file `fd`; false when it may
+ * not grow further or the file system is full. */
+bool ipc_arena_grow(struct ipc_arena *arena, int fd);
+/* Blocks that we know to exist. */
+static inline uint32_t ipc_n_blocks(const struct ipc_arena *arena)
+{
+    return atomic_load_explicit(&arena->n_blocks, memory_order_relaxed);
+}
+/* Is there a block `number`? */
+static inline bool ipc_block_exists(struct ipc_arena *arena, uint32_t number)
+{
+    return number < ipc_n_blocks(arena) ||
+           (ipc_arena_refresh(arena) && number < ipc_n_blocks(arena));
+}
 
 /* Rings of inboxes are at least IPC_MIN_RING long, whatever their capacity. */
 static inline uint32_t ipc_inbox_ring(const struct hr_geometry_row *row)

@@ -175,6 +175,26 @@ static int map_arena(struct ipc_layer *l, const char *name)
     return r == HR_ERR_NOT_FOUND ? r : explain_arena(l, r);
 }
 
+bool ipc_grow(struct ipc_layer *l)
+{
+    hr_time now = hr_time_now_coarse();
+    char name[24];
+    struct stat st;
+    if (ipc_arena_refresh(&l->arena))
+        return true;
+    if (now < atomic_load_explicit(&l->next_growth, memory_order_relaxed))
+        return false;
+    arena_name(name);
+    int fd = openat(l->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    bool has_grown = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == l->arena_ino &&
+                     ipc_arena_grow(&l->arena, fd) && ipc_arena_refresh(&l->arena);
+    if (fd >= 0)
+        close(fd);
+    if (!has_grown)
+        atomic_store_explicit(&l->next_growth, now + HR_SECOND, memory_order_relaxed);
+    return has_grown;
+}
+
 /* Opens the arena, making it if need be and allowed; admin lock held. */
 static int get_arena(struct ipc_layer *l, const struct hr_layer_options *options)
 {

@@ -24,7 +24,6 @@ static inline bool try_take(struct ipc_arena *a, uint32_t number, uint32_t slot)
 
 static uint32_t take_recent(struct ipc_arena *a, struct ipc_finder *finder, int c, uint32_t slot)
 {
-    const struct ipc_class *class = &a->classes[c];
     for (int tries = 0; tries < 2; tries++) {
         uint32_t top = atomic_load_explicit(&finder->class[c].top, memory_order_relaxed) - 1;
         uint32_t hint =
@@ -33,8 +32,20 @@ static uint32_t take_recent(struct ipc_arena *a, struct ipc_finder *finder, int 
             break;
         atomic_store_explicit(&finder->class[c].recent[top % 8], 0, memory_order_relaxed);
         atomic_store_explicit(&finder->class[c].top, top, memory_order_relaxed);
-        if (hint - 1 - class->first < class->n_open && try_take(a, hint - 1, slot))
+        if (try_take(a, hint - 1, slot))
             return hint - 1;
+    }
+    return IPC_NO_BLOCK;
+}
+
+/* Searches the `n` blocks from `first`, beginning with the `from`th, once around. */
+static uint32_t search(struct ipc_arena *a, uint32_t first, uint32_t n, uint32_t from,
+                       uint32_t slot)
+{
+    for (uint32_t i = 0; i < n; i++, from++) {
+        from = from < n ? from : 0;
+        if (try_take(a, first + from, slot))
+            return first + from;
     }
     return IPC_NO_BLOCK;
 }
@@ -43,20 +54,26 @@ static uint32_t take_recent(struct ipc_arena *a, struct ipc_finder *finder, int 
 static uint32_t take_from(struct ipc_arena *a, struct ipc_finder *finder, int c, uint32_t slot,
                           bool is_control)
 {
-    const struct ipc_class *class = &a->classes[c];
     uint32_t found = take_recent(a, finder, c, slot);
     if (found != IPC_NO_BLOCK)
         return found;
 
-    uint32_t n = is_control ? class->n : class->n_open;
+    /* Part 0 is what was there from the beginning, the others are the segments. */
+    uint32_t n_parts = atomic_load_explicit(&a->n_parts, memory_order_relaxed);
+    uint32_t part = atomic_load_explicit(&finder->class[c].part, memory_order_relaxed);
     uint32_t at = atomic_load_explicit(&finder->class[c].at, memory_order_relaxed);
-    for (uint32_t i = 0; i < n; i++, at++) {
-        if (at >= n)
-            at = 0;
-        if (try_take(a, class->first + at, slot)) {
-            atomic_store_explicit(&finder->class[c].at, at + 1, memory_order_relaxed);
-            return class->first + at;
-        }
+    for (uint32_t i = 0; i < n_parts; i++, part++, at = 0) {
+        part = part < n_parts ? part : 0;
+        const struct ipc_class *class = part == 0 ? &a->classes[c] : &a->segment_classes[c];
+        uint32_t first = class->first;
+        if (part > 0)
+            first += a->n_base_blocks + (part - 1) * a->n_segment_blocks;
+        found = search(a, first, is_control ? class->n : class->n_open, at, slot);
+        if (found == IPC_NO_BLOCK)
+            continue;
+        atomic_store_explicit(&finder->class[c].part, part, memory_order_relaxed);
+        atomic_store_explicit(&finder->class[c].at, found - first + 1, memory_order_relaxed);
+        return found;
     }
     return IPC_NO_BLOCK;
 }
@@ -87,14 +104,16 @@ static bool take_tails(struct ipc_arena *a, struct ipc_finder *finder, uint32_t 
 }
 
 uint32_t ipc_block_alloc(struct ipc_arena *a, struct ipc_finder *finder, uint32_t slot, size_t len,
-                         bool is_control)
+                         unsigned how)
 {
+    bool is_control = how & IPC_ALLOC_CONTROL;
     uint32_t head = IPC_NO_BLOCK;
     int c = 0;
     while (c < IPC_N_CLASSES - 1 && len > ipc_class_payload(&a->classes[c]))
         c++;
-    /* When its own class is used up a message goes into the next larger one. */
-    for (; c < IPC_N_CLASSES && head == IPC_NO_BLOCK; c++)
+    /* When its own class is used up a message goes into a larger one. */
+    int end = how & IPC_ALLOC_ANY || c + 2 > IPC_N_CLASSES ? IPC_N_CLASSES : c + 2;
+    for (; c < end && head == IPC_NO_BLOCK; c++)
         head = take_from(a, finder, c, slot, is_control);
     if (head == IPC_NO_BLOCK)
         return IPC_NO_BLOCK;
@@ -112,7 +131,10 @@ uint32_t ipc_block_alloc(struct ipc_arena *a, struct ipc_finder *finder, uint32_
 static void give_back(struct ipc_arena *a, struct ipc_finder *finder, uint32_t number, uint32_t gen)
 {
     ipc_word_store(a, number, (struct ipc_word){.gen = gen});
-    int c = (int)(ipc_class_of(a, number) - a->classes);
+    struct ipc_spot spot = ipc_block_spot(a, number);
+    if (spot.is_spare) /* not for everybody: a search finds it */
+        return;
+    int c = spot.class;
     uint32_t top = atomic_load_explicit(&finder->class[c].top, memory_order_relaxed);
     atomic_store_explicit(&finder->class[c].recent[top % 8], number + 1, memory_order_relaxed);
     atomic_store_explicit(&finder->class[c].top, top + 1, memory_order_relaxed);
@@ -122,7 +144,7 @@ void ipc_block_free(struct ipc_arena *a, struct ipc_finder *finder, uint32_t num
 {
     uint32_t gen = ipc_word_load(a, number).gen;
     uint32_t next = ipc_block_next(a, number);
-    for (uint32_t n = 0; next != IPC_NO_BLOCK && n < a->n_blocks; n++) {
+    for (uint32_t n = 0; next != IPC_NO_BLOCK && n < ipc_n_blocks(a); n++) {
         uint32_t tail = next;
         next = ipc_block_next(a, tail);
         /* A tail that is not this head's is a broken link: leave it to its owner. */
@@ -139,13 +161,13 @@ void ipc_block_free(struct ipc_arena *a, struct ipc_finder *finder, uint32_t num
 
 /* ---- reading */
 
-uint32_t ipc_block_next(const struct ipc_arena *a, uint32_t number)
+uint32_t ipc_block_next(struct ipc_arena *a, uint32_t number)
 {
     uint32_t next = ipc_block_at(a, number)->next;
-    return next == 0 || next > a->n_blocks ? IPC_NO_BLOCK : next - 1;
+    return next == 0 || !ipc_block_exists(a, next - 1) ? IPC_NO_BLOCK : next - 1;
 }
 
-bool ipc_block_read(const struct ipc_arena *a, uint32_t number, void *out, size_t len)
+bool ipc_block_read(struct ipc_arena *a, uint32_t number, void *out, size_t len)
 {
     uint8_t *to = out;
     if (len == 0)
@@ -167,11 +189,18 @@ bool ipc_block_read(const struct ipc_arena *a, uint32_t number, void *out, size_
 void ipc_block_usage(const struct ipc_arena *a, uint64_t *total, uint64_t *used)
 {
     *total = *used = 0;
-    for (int c = 0; c < IPC_N_CLASSES; c++) {
-        const struct ipc_class *class = &a->classes[c];
-        *total += (uint64_t) class->n * class->stride;
-        for (uint32_t i = 0; i < class->n; i++)
-            if (ipc_word_load(a, class->first + i).owner != IPC_FREE)
-                *used += class->stride;
+    for (uint32_t i = 0; i < ipc_n_blocks(a); i++) {
+        uint64_t stride = a->classes[ipc_block_spot(a, i).class].stride;
+        *total += stride;
+        *used += ipc_word_owner(ipc_word_raw(a, i)) == IPC_FREE ? 0 : stride;
     }
+}
+
+uint64_t ipc_block_limit(const struct ipc_arena *a)
+{
+    uint64_t total = 0;
+    for (int c = 0; c < IPC_N_CLASSES; c++)
+        total += (a->classes[c].n + (uint64_t)a->max_segments * a->segment_classes[c].n) *
+                 a->classes[c].stride;
+    return total;
 }

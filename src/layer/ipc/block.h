@@ -21,27 +21,42 @@
  * CAS decides. */
 struct ipc_finder {
     struct {
-        _Atomic uint32_t at;        /* relaxed: where the last search ended */
+        _Atomic uint32_t part, at;  /* relaxed: where the last search ended */
         _Atomic uint32_t top;       /* relaxed: of `recent` */
         _Atomic uint32_t recent[8]; /* relaxed: block + 1, 0 none */
     } class[IPC_N_CLASSES];
 };
 
-static inline const struct ipc_class *ipc_class_of(const struct ipc_arena *arena, uint32_t number)
+/* Where block `number` lies. */
+struct ipc_spot {
+    int class;      /* as an index */
+    bool is_spare;  /* of the reserve for control */
+    uint8_t *block; /* its header */
+};
+static inline struct ipc_spot ipc_block_spot(const struct ipc_arena *arena, uint32_t number)
 {
     const struct ipc_class *class = arena->classes;
-    while (number >= class->first + class->n)
-        class ++;
-    return class;
+    size_t behind = 0;
+    if (number >= arena->n_base_blocks) {
+        uint32_t n = number - arena->n_base_blocks;
+        class = arena->segment_classes;
+        behind = (size_t)(n / arena->n_segment_blocks) * IPC_SEGMENT;
+        number = n % arena->n_segment_blocks;
+    }
+    int c = 0;
+    while (number >= class[c].first + class[c].n)
+        c++;
+    number -= class[c].first;
+    return (struct ipc_spot){.class = c,
+                             .is_spare = number >= class[c].n_open,
+                             .block = class[c].data + behind + (size_t)number * class[c].stride};
 }
 
-/* The header of block `number`, which must be below n_blocks. */
+/* The header of block `number`, which must exist. */
 static inline struct ipc_block *ipc_block_at(const struct ipc_arena *arena, uint32_t number)
 {
-    hr_assert(number < arena->n_blocks);
-    const struct ipc_class *class = ipc_class_of(arena, number);
-    return (struct ipc_block *)(void *)(class->data +
-                                        (size_t)(number - class->first) * class->stride);
+    hr_assert(number < ipc_n_blocks(arena));
+    return (struct ipc_block *)(void *)ipc_block_spot(arena, number).block;
 }
 static inline uint8_t *ipc_block_data(struct ipc_block *block)
 {
@@ -50,7 +65,7 @@ static inline uint8_t *ipc_block_data(struct ipc_block *block)
 /* Bytes it carries. */
 static inline uint32_t ipc_block_payload(const struct ipc_arena *arena, uint32_t number)
 {
-    return ipc_class_payload(ipc_class_of(arena, number));
+    return ipc_class_payload(&arena->classes[ipc_block_spot(arena, number).class]);
 }
 
 static inline uint64_t ipc_word_raw(const struct ipc_arena *arena, uint32_t number)
@@ -82,21 +97,28 @@ static inline bool ipc_word_cas(const struct ipc_arena *arena, uint32_t number,
 }
 
 /* Takes a block or a chain for `len` bytes, owned by `slot`; all or nothing.
- * IPC_NO_BLOCK when there is none. `is_control` may use the reserve. */
+ * IPC_NO_BLOCK when there is none. */
+enum {
+    IPC_ALLOC_CONTROL = 1, /* may use the reserve */
+    IPC_ALLOC_ANY = 2,     /* may use a block however large; else of the next class at most */
+};
 uint32_t ipc_block_alloc(struct ipc_arena *arena, struct ipc_finder *finder, uint32_t slot,
-                         size_t len, bool is_control);
+                         size_t len, unsigned how);
 
 /* Gives back a block, with its tails, that the caller owns without a lease. */
 void ipc_block_free(struct ipc_arena *arena, struct ipc_finder *finder, uint32_t number);
 
 /* The block after `number` in its chain, checked; IPC_NO_BLOCK at the end or when the link is
  * broken. */
-uint32_t ipc_block_next(const struct ipc_arena *arena, uint32_t number);
+uint32_t ipc_block_next(struct ipc_arena *arena, uint32_t number);
 
 /* Copies a message of `len` bytes out of a chain; false when the chain is shorter. */
-bool ipc_block_read(const struct ipc_arena *arena, uint32_t number, void *out, size_t len);
+bool ipc_block_read(struct ipc_arena *arena, uint32_t number, void *out, size_t len);
 
 /* Bytes of block memory and how many of them are taken (a scan). */
 void ipc_block_usage(const struct ipc_arena *arena, uint64_t *total, uint64_t *used);
+
+/* Bytes of block memory when the arena has grown as far as it may. */
+uint64_t ipc_block_limit(const struct ipc_arena *arena);
 
 #endif /* HR_LAYER_IPC_BLOCK_H */

@@ -145,7 +145,7 @@ int ipc_set_policies(struct hr_layer *layer, const struct hr_channel_policy *row
         struct hr_policy policy;
         if (!ipc_channel_name(a, a->n_slots + i, name))
             continue;
-        hr_policy_resolve(rows, n_rows, hr_str_of(name), a->bytes, &policy);
+        hr_policy_resolve(rows, n_rows, hr_str_of(name), hr_geometry_limit(&a->geometry), &policy);
         apply_policy(a, &a->queues[a->n_slots + i], &policy);
     }
     ipc_unlock_admin(l->lock);
@@ -160,7 +160,7 @@ void ipc_dead_letter_name(const struct ipc_arena *a, uint32_t queue, char out[HR
     size_t n = load_rows(a, rows);
     if (ipc_channel_name(a, queue, name) == 0)
         name[0] = '\0';
-    hr_policy_resolve(rows, n, hr_str_of(name), a->bytes, &policy);
+    hr_policy_resolve(rows, n, hr_str_of(name), hr_geometry_limit(&a->geometry), &policy);
     memcpy(out, policy.dead_letter, sizeof policy.dead_letter);
 }
 
@@ -244,7 +244,7 @@ int ipc_channel_get_locked(struct ipc_layer *l, struct hr_str name, uint32_t *qu
     if (n > 0) {
         struct hr_channel_policy rows[HR_POLICY_MAX_ROWS];
         struct hr_policy policy;
-        hr_policy_resolve(rows, load_rows(a, rows), name, a->bytes, &policy);
+        hr_policy_resolve(rows, load_rows(a, rows), name, hr_geometry_limit(&a->geometry), &policy);
         if (!cut_ring(a, n, policy.max_messages, q))
             return hr_layer_refuse(HR_FULL_CHANNELS);
         apply_policy(a, q, &policy);
@@ -299,7 +299,7 @@ static hr_time oldest_age(const struct ipc_arena *a, const struct ipc_ring *ring
     uint64_t mask = (UINT64_C(1) << ring->log2) - 1;
     struct ipc_entry e =
         ipc_entry_unpack(atomic_load_explicit(&ring->entries[head & mask], memory_order_acquire));
-    if (e.state != IPC_READY || e.block >= a->n_blocks)
+    if (e.state != IPC_READY || e.block >= ipc_n_blocks(a))
         return 0;
     hr_time age = hr_time_now() - ipc_block_at(a, e.block)->sent;
     return age > 0 ? age : 1;

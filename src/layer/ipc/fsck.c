@@ -42,7 +42,7 @@ static void check_entry(const struct ipc_arena *a, uint32_t queue, const struct 
             note(out, "queue %u: taken at %llu by slot %u, which is dead", queue,
                  (unsigned long long)position, e.owner);
     } else if (e.state == IPC_READY && e.cycle == cycle && position <= tail) {
-        if (e.block >= a->n_blocks)
+        if (e.block >= ipc_n_blocks(a))
             note(out, "queue %u: block %u does not exist", queue, e.block);
         else if (queued[e.block]++)
             note(out, "block %u is queued twice", e.block);
@@ -82,7 +82,7 @@ static void check_block(const struct ipc_arena *a, uint32_t number, const uint8_
         struct ipc_block *tail = ipc_block_at(a, number);
         uint32_t head = atomic_load(&tail->head);
         struct ipc_word of_head =
-            head < a->n_blocks ? ipc_word_load(a, head) : (struct ipc_word){0};
+            head < ipc_n_blocks(a) ? ipc_word_load(a, head) : (struct ipc_word){0};
         out->n_tails++;
         if (of_head.owner == IPC_FREE || of_head.gen != atomic_load(&tail->head_gen))
             note(out, "block %u is a tail without a head", number);
@@ -97,15 +97,16 @@ static void check_block(const struct ipc_arena *a, uint32_t number, const uint8_
     }
 }
 
-int ipc_fsck(const struct ipc_arena *a, struct ipc_fsck *out)
+int ipc_fsck(struct ipc_arena *a, struct ipc_fsck *out)
 {
     *out = (struct ipc_fsck){0};
-    uint8_t *queued = hr_calloc(a->n_blocks, 1);
+    ipc_arena_refresh(a);
+    uint8_t *queued = hr_calloc(ipc_n_blocks(a), 1);
     if (!queued)
         return hr_raise(HR_ERR_NOMEM);
     for (uint32_t queue = 0; queue < a->n_queues; queue++)
         check_queue(a, queue, queued, out);
-    for (uint32_t i = 0; i < a->n_blocks; i++)
+    for (uint32_t i = 0; i < ipc_n_blocks(a); i++)
         check_block(a, i, queued, out);
     hr_free(queued);
     return 0;

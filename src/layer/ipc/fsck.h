@@ -19,6 +19,6 @@ struct ipc_fsck {
 };
 
 /* Returns 0, or HR_ERR_NOMEM. Findings are in *out. */
-HR_MUST_CHECK int ipc_fsck(const struct ipc_arena *arena, struct ipc_fsck *out);
+HR_MUST_CHECK int ipc_fsck(struct ipc_arena *arena, struct ipc_fsck *out);
 
 #endif /* HR_LAYER_IPC_FSCK_H */

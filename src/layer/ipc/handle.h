@@ -45,7 +45,8 @@ struct ipc_layer {
     struct hr_layer layer; /* first: a handle is its struct hr_layer */
     char *directory;
     int dir_fd;
-    uint64_t arena_ino; /* of the file, to find it in a process's maps */
+    uint64_t arena_ino;          /* of the file, to find it in a process's maps */
+    _Atomic hr_time next_growth; /* relaxed: after a failure, when to try again */
     struct ipc_lock *lock;
     struct ipc_arena arena;
     char label[HR_LABEL_MAX + 1];
@@ -291,6 +292,9 @@ HR_MUST_CHECK int ipc_open(struct hr_str where, const struct hr_layer_options *o
                            struct hr_layer **out);
 void ipc_close(struct hr_layer *layer);
 void ipc_touch(struct hr_layer *layer);
+/* Makes the arena larger, or finds that somebody has. False when it is as
+ * large as it may be or the file system is full. Any thread. */
+bool ipc_grow(struct ipc_layer *l);
 
 enum { IPC_ADMIN_PATIENCE_MS = 5000 };
 

@@ -192,8 +192,10 @@ static int flush(struct hr_layer *layer, struct hr_str channel)
 
 static void arena_stats(struct hr_layer *layer, struct hr_arena_stats *out)
 {
-    const struct ipc_arena *a = &ipc_of(layer)->arena;
+    struct ipc_arena *a = &ipc_of(layer)->arena;
+    ipc_arena_refresh(a);
     ipc_block_usage(a, &out->bytes_total, &out->bytes_used);
+    out->bytes_limit = ipc_block_limit(a);
     out->n_slots = a->n_slots;
     for (uint32_t i = 0; i < a->n_slots; i++)
         out->n_live +=

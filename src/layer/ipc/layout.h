@@ -14,7 +14,11 @@
  * its header: a zero entry is EMPTY, a zero block word is free.
  *
  *   header | slots | queues | names | directory | named members | records | counters |
- *   connections | interests | rings | block words | blocks
+ *   connections | interests | rings | block words | blocks || segment | segment | ...
+ *
+ * Segments come when the blocks are used up, while everybody goes on: the file
+ * is allocated further, then n_segments counts it. All have the address space
+ * for them from the beginning, and their words lie with the others.
  *
  * Where each part lies follows from the geometry alone (arena.c); no offset is
  * ever read from shared memory. Everything that is read is taken once into a
@@ -45,6 +49,7 @@ enum {
     IPC_NAME_HASH = 2, /* which way names are hashed, see channel.c; counts in the shape */
     IPC_WINDOW = 64,   /* cells probed for one group: bounds a look-up, see interest.c */
     IPC_LINE = 64,
+    IPC_SEGMENT = 4 << 20, /* bytes by which an arena grows, all of them blocks */
 };
 
 /* Of an arena: of more, blocks of the smallest class alone would be IPC_MAX_BLOCKS. */
@@ -68,6 +73,7 @@ struct ipc_header {
     _Atomic uint32_t n_named;         /* admin: rows in use, a hint that 0 means none */
     _Atomic uint64_t records_version; /* admin */
     _Atomic uint64_t n_recovered;     /* admin */
+    _Atomic uint32_t n_segments; /* by which the file has grown; whoever grew it adds, by CAS */
     _Atomic uint32_t
         has_limbo; /* set by whoever leaves a block with the layer; cleared by a sweep */
     _Atomic uint32_t has_leases; /* admin: some channel is at-least-once, sweeps look at leases */

@@ -49,7 +49,7 @@ static bool is_waiting(const struct ipc_ring *ring, uint64_t position, uint64_t 
     return e.state == IPC_READY && e.cycle == ((uint32_t)(position >> ring->log2) & 0xFFFFFF);
 }
 
-static bool read_letter(const struct ipc_arena *a, const struct ipc_ring *ring, uint64_t position,
+static bool read_letter(struct ipc_arena *a, const struct ipc_ring *ring, uint64_t position,
                         struct hr_letter *letter)
 {
     uint8_t *buffer = letter->data;
@@ -57,21 +57,23 @@ static bool read_letter(const struct ipc_arena *a, const struct ipc_ring *ring, 
     struct ipc_block block;
     uint64_t raw = entry_load(ring, position);
     uint32_t number = ipc_entry_unpack(raw).block;
-    if (!is_waiting(ring, position, raw) || number >= a->n_blocks)
+    if (!is_waiting(ring, position, raw) || !ipc_block_exists(a, number))
         return false;
     memcpy(&block, ipc_block_at(a, number), sizeof block);
     describe(a, &block, letter);
     if (buffer && letter->len <= size && ipc_block_read(a, number, buffer, letter->len))
         letter->data = buffer;
+#ifndef __SANITIZE_THREAD__ /* it knows no fences */
     /* acquire fence: the copies above happen before this second look. */
     atomic_thread_fence(memory_order_acquire);
+#endif
     return entry_load(ring, position) == raw;
 }
 
 bool ipc_letter_next(struct hr_layer *layer, struct hr_str channel, uint64_t *cursor,
                      struct hr_letter *letter)
 {
-    const struct ipc_arena *a = &ipc_of(layer)->arena;
+    struct ipc_arena *a = &ipc_of(layer)->arena;
     const struct hr_letter given = *letter; /* the caller's buffer */
     struct ipc_ring ring;
     uint32_t queue = ipc_channel_find(a, channel);

@@ -102,7 +102,7 @@ HR_MUST_CHECK static inline int ipc_queue_taken(struct ipc_arena *a, uint64_t en
                                                 uint64_t position, struct ipc_taken *out)
 {
     uint32_t block = entry & 0xFFFFFF;
-    if (block < a->n_blocks) {
+    if (ipc_block_exists(a, block)) {
         uint64_t w = ipc_word_raw(a, block);
         out->position = position;
         out->block = block;

@@ -203,7 +203,7 @@ bool ipc_drop_expired(struct ipc_layer *l, uint32_t queue, hr_time now)
     /* The header of a message that somebody may take at this moment; only if
      * the very same entry is still there is it taken. */
     uint32_t number = ipc_entry_unpack(raw).block;
-    if (number >= l->arena.n_blocks)
+    if (!ipc_block_exists(&l->arena, number))
         return false;
     const struct ipc_block *b = ipc_block_at(&l->arena, number);
     if (b->expires_ms == 0 || now - b->sent < b->expires_ms * HR_MS || take(l, &ring, raw, &t))
@@ -415,7 +415,7 @@ static bool end_lease(struct ipc_layer *l, const struct hr_lease *lease, struct 
 {
     uint64_t number = lease->word[1];
     struct ipc_word from = ipc_word_unpack(lease->word[0]);
-    if (number == 0 || number > l->arena.n_blocks || from.owner != l->layer.slot + 1)
+    if (number == 0 || number > ipc_n_blocks(&l->arena) || from.owner != l->layer.slot + 1)
         return false;
     return ipc_word_cas(&l->arena, (uint32_t)number - 1, from, to);
 }

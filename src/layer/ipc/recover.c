@@ -246,7 +246,7 @@ static void finish_taking(struct ipc_layer *l, const struct ipc_ring *ring, uint
     uint32_t slot = *(const uint32_t *)arg;
     if (e.state != IPC_TAKEN || e.owner != slot)
         return;
-    if (e.block < l->arena.n_blocks) {
+    if (ipc_block_exists(&l->arena, e.block)) {
         struct ipc_word w = ipc_word_load(&l->arena, e.block);
         /* Labelled already, by the dead one or after a lease was taken from it;
          * or another tag, for the same reason. The owner alone tells nothing:
@@ -276,14 +276,18 @@ static void straighten_all(struct ipc_layer *l)
 
 /* Step 4. Of a message that was sent on since by who took its lease away, the
  * entry of its first taking may still be there, unreleased: the tag tells. */
+struct marks {
+    uint32_t n_blocks; /* looked at; more may come */
+    uint8_t *bits;
+};
 static void mark(struct ipc_layer *l, const struct ipc_ring *ring, uint64_t position,
                  struct ipc_entry e, void *arg)
 {
-    uint8_t *marks = arg;
+    const struct marks *marks = arg;
     (void)ring;
     (void)position;
-    if (e.block < l->arena.n_blocks && ipc_word_tag(ipc_word_raw(&l->arena, e.block)) == e.gen)
-        marks[e.block / 8] |= (uint8_t)(1 << e.block % 8);
+    if (e.block < marks->n_blocks && ipc_word_tag(ipc_word_raw(&l->arena, e.block)) == e.gen)
+        marks->bits[e.block / 8] |= (uint8_t)(1 << e.block % 8);
 }
 
 /* ---- what the dead one held */
@@ -320,21 +324,23 @@ static void reclaim(struct ipc_layer *l, uint32_t number, struct ipc_word w)
 static bool reclaim_all(struct ipc_layer *l, uint32_t slot)
 {
     struct ipc_arena *a = &l->arena;
-    uint64_t *seen = hr_calloc(a->n_blocks, sizeof *seen);
-    uint8_t *marks = hr_calloc(a->n_blocks / 8 + 1, 1);
-    if (seen && marks) {
-        for (uint32_t i = 0; i < a->n_blocks; i++) {
+    ipc_arena_refresh(a); /* it may have known of more than we */
+    struct marks marks = {.n_blocks = ipc_n_blocks(a)};
+    uint64_t *seen = hr_calloc(marks.n_blocks, sizeof *seen);
+    marks.bits = hr_calloc(marks.n_blocks / 8 + 1, 1);
+    if (seen && marks.bits) {
+        for (uint32_t i = 0; i < marks.n_blocks; i++) {
             uint64_t w = atomic_load_explicit(&a->words[i], memory_order_acquire);
             seen[i] = ipc_word_unpack(w).owner == slot + 1 ? w : 0;
         }
-        visit_entries(l, mark, marks);
-        for (uint32_t i = 0; i < a->n_blocks; i++)
-            if (seen[i] && !(marks[i / 8] >> i % 8 & 1))
+        visit_entries(l, mark, &marks);
+        for (uint32_t i = 0; i < marks.n_blocks; i++)
+            if (seen[i] && !(marks.bits[i / 8] >> i % 8 & 1))
                 reclaim(l, i, ipc_word_unpack(seen[i]));
     }
-    bool is_done = seen && marks;
+    bool is_done = seen && marks.bits;
     hr_free(seen);
-    hr_free(marks);
+    hr_free(marks.bits);
     return is_done;
 }
 
@@ -342,8 +348,7 @@ static bool reclaim_all(struct ipc_layer *l, uint32_t slot)
 static void free_orphans(struct ipc_layer *l)
 {
     struct ipc_arena *a = &l->arena;
-    const struct ipc_class *class = &a->classes[IPC_N_CLASSES - 1];
-    for (uint32_t i = class->first; i < class->first + class->n; i++) {
+    for (uint32_t i = 0; i < ipc_n_blocks(a); i++) {
         struct ipc_word w = ipc_word_load(a, i);
         if (w.owner != IPC_OWNER_CHAIN)
             continue;
@@ -351,7 +356,7 @@ static void free_orphans(struct ipc_layer *l)
         uint32_t head = atomic_load_explicit(&tail->head, memory_order_relaxed);
         uint32_t gen = atomic_load_explicit(&tail->head_gen, memory_order_relaxed);
         struct ipc_word of_head =
-            head < a->n_blocks ? ipc_word_load(a, head) : (struct ipc_word){0};
+            head < ipc_n_blocks(a) ? ipc_word_load(a, head) : (struct ipc_word){0};
         if (of_head.owner == IPC_FREE || of_head.gen != gen)
             ipc_word_cas(a, i, w, (struct ipc_word){.gen = w.gen});
     }
@@ -526,7 +531,7 @@ static void sweep_limbo(struct ipc_layer *l, hr_time now)
     if (!atomic_exchange_explicit(&l->arena.header->has_limbo, 0, memory_order_acq_rel))
         return;
     memset(l->n_delayed, 0, l->arena.n_queues * sizeof *l->n_delayed);
-    for (uint32_t i = 0; i < l->arena.n_blocks; i++) {
+    for (uint32_t i = 0; i < ipc_n_blocks(&l->arena); i++) {
         struct ipc_word w = ipc_word_load(&l->arena, i);
         if (w.owner == IPC_OWNER_LAYER)
             take_up(l, i, w, now);
@@ -537,7 +542,7 @@ static void sweep_limbo(struct ipc_layer *l, hr_time now)
 
 void ipc_drop_delayed(struct ipc_layer *l, uint32_t queue, enum hr_reason reason)
 {
-    for (uint32_t i = 0; i < l->arena.n_blocks; i++) {
+    for (uint32_t i = 0; i < ipc_n_blocks(&l->arena); i++) {
         struct ipc_word w = ipc_word_load(&l->arena, i), ours = w;
         struct ipc_block *block = ipc_block_at(&l->arena, i);
         ours.owner = l->layer.slot + 1;
@@ -562,7 +567,7 @@ static void sweep_leases(struct ipc_layer *l, hr_time now)
     struct ipc_arena *a = &l->arena;
     if (!atomic_load_explicit(&a->header->has_leases, memory_order_relaxed))
         return;
-    for (uint32_t i = 0; i < a->n_blocks; i++) {
+    for (uint32_t i = 0; i < ipc_n_blocks(a); i++) {
         struct ipc_word w = ipc_word_load(a, i);
         if (!(w.flags & IPC_LEASED) || w.owner == IPC_FREE || w.owner > a->n_slots)
             continue;
@@ -630,6 +635,7 @@ void ipc_sweep(struct ipc_layer *l, hr_time now)
     if (now < l->next_sweep || ipc_is_poisoned(&l->arena))
         return;
     l->next_sweep = now + sweep_every;
+    ipc_arena_refresh(&l->arena);
     ipc_group_collect(l, now);
     ipc_watch_members(l);
     /* One sweep for all. A clock that jumped (never CLOCK_MONOTONIC's) or a

@@ -70,12 +70,24 @@ static int count_full(const struct ipc_layer *l, uint32_t queue, enum hr_full_re
     return hr_layer_refuse(reason);
 }
 
+/* A block or a chain. Before small messages fill large blocks the arena grows, if it can. */
+static uint32_t take_block(struct ipc_layer *l, size_t size, bool is_control)
+{
+    unsigned how = is_control ? IPC_ALLOC_CONTROL : 0;
+    uint32_t head;
+    do
+        head = ipc_block_alloc(&l->arena, &l->finder, l->layer.slot, size, how);
+    while (head == IPC_NO_BLOCK && ipc_grow(l));
+    if (head != IPC_NO_BLOCK)
+        return head;
+    return ipc_block_alloc(&l->arena, &l->finder, l->layer.slot, size, how | IPC_ALLOC_ANY);
+}
+
 /* Takes the memory and prepares the writer. `size` counts from the first byte
  * even where a chain's blocks could hold more. */
 static int draft_into(struct ipc_layer *l, uint32_t queue, size_t size, struct hr_draft *draft)
 {
-    uint32_t head =
-        ipc_block_alloc(&l->arena, &l->finder, l->layer.slot, size, draft->options.is_control);
+    uint32_t head = take_block(l, size, draft->options.is_control);
     if (head == IPC_NO_BLOCK)
         return count_full(l, queue, HR_FULL_MEMORY);
     draft->priv[QUEUE] = queue;
@@ -284,7 +296,7 @@ int ipc_draft_send(struct hr_draft *draft)
 int ipc_post_kind(struct ipc_layer *l, enum ipc_kind kind, const struct hr_addr *to,
                   struct hr_str text)
 {
-    uint32_t head = ipc_block_alloc(&l->arena, &l->finder, l->layer.slot, text.len, true);
+    uint32_t head = take_block(l, text.len, true);
     if (head == IPC_NO_BLOCK)
         return hr_layer_refuse(HR_FULL_MEMORY);
     struct ipc_block *block = ipc_block_at(&l->arena, head);
@@ -313,7 +325,7 @@ struct hr_ticket_info ipc_ticket(struct hr_layer *layer, const struct hr_ticket 
     struct ipc_layer *l = ipc_of(layer);
     struct hr_ticket_info info = {.state = HR_TICKET_GONE};
     uint64_t number = ticket->word[0];
-    if (number == 0 || number > l->arena.n_blocks)
+    if (number == 0 || !ipc_block_exists(&l->arena, (uint32_t)number - 1))
         return info;
     uint32_t head = (uint32_t)number - 1;
     struct ipc_word sent = ipc_word_unpack(ticket->word[1]), now = ipc_word_load(&l->arena, head);

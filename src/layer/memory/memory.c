@@ -488,6 +488,7 @@ static void memory_arena_stats(struct hr_layer *layer, struct hr_arena_stats *ou
     struct hr_mem_store *store = enter(layer);
     *out = (struct hr_arena_stats){
         .bytes_total = store->max_bytes,
+        .bytes_limit = store->max_bytes,
         .bytes_used = store->bytes,
         .n_slots = store->n_slots,
         .n_channels = store->n_channels,

@@ -80,6 +80,8 @@ static int store_new(struct hr_str name, const struct hr_geometry *geometry,
     hr_list_init(&store->all);
     store->geometry = *geometry;
     store->max_bytes = geometry->bytes / 2; /* what an arena of that size has for blocks */
+    if (geometry->max_bytes > geometry->bytes)
+        store->max_bytes += geometry->max_bytes - geometry->bytes;
     store->created_at = hr_time_wall();
     store->next_lease_end = HR_NEVER;
     hr_random(&store->id, sizeof store->id);
@@ -182,8 +184,8 @@ struct hr_mem_channel *hr_mem_channel_find(const struct hr_mem_store *store, str
 
 static void resolve_policy(const struct hr_mem_store *store, struct hr_mem_channel *channel)
 {
-    hr_policy_resolve(store->policies, store->n_policies, channel->name, store->geometry.bytes,
-                      &channel->policy);
+    hr_policy_resolve(store->policies, store->n_policies, channel->name,
+                      hr_geometry_limit(&store->geometry), &channel->policy);
 }
 
 int hr_mem_channel_get(struct hr_mem_store *store, struct hr_str name, struct hr_mem_channel **out)
