@@ -126,14 +126,24 @@ static const char *open_one(const char *path, int flags, int patience_ms, sqlite
     return NULL;
 }
 
-/* Several workers may be at this at once. Synchronous: what has been answered
- * with 201 is on the disk. */
+/* Workers start at the same time. One of them changes a new database to WAL, and SQLite does not
+ * let the others wait for that: they ask again. Synchronous: what has been answered with 201 is on
+ * the disk. */
+static int use_wal(void)
+{
+    static const char sql[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
+    int r = sqlite3_exec(writer, sql, NULL, NULL, NULL);
+    for (int ms = 0; r == SQLITE_BUSY && ms < PATIENCE_MS; ms += 10) {
+        sqlite3_sleep(10);
+        r = sqlite3_exec(writer, sql, NULL, NULL, NULL);
+    }
+    return r;
+}
+
 static const char *prepare_database(void)
 {
     sqlite3_stmt *stmt;
-    int r = sqlite3_exec(writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL,
-                         NULL);
-    if (r != SQLITE_OK)
+    if (use_wal() != SQLITE_OK)
         return sqlite3_errmsg(writer);
     int step = ask(writer, &stmt, "PRAGMA user_version", "");
     int version = step == SQLITE_ROW ? sqlite3_column_int(stmt, 0) : 0;
