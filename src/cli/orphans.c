@@ -100,9 +100,7 @@ int hr_orphans_find(struct hr_layer *layer, struct hr_orphans *out)
     if (!out->items)
         return hr_raise(HR_ERR_NOMEM);
     for (uint32_t slot = 0; slot < n_slots && hr_layer_member(layer, slot, &member); slot++) {
-        bool may_be =
-            member.is_live && (member.role == HR_ROLE_SERVER || member.role == HR_ROLE_WORKER);
-        if (may_be &&
+        if (may_be_ours(&member) &&
             identify(layer, &member, &out->items[out->n], out->strange, sizeof out->strange))
             out->n++;
     }
