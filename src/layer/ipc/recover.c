@@ -102,7 +102,8 @@ static void return_to_sender(struct ipc_layer *l, uint32_t number, enum hr_reaso
         give_up(l, number, HR_REASON_STALE);
         return;
     }
-    block->reason = (uint8_t)reason;
+    if (block->kind != IPC_LEASE_LOST) /* else it only waited for room, and keeps its reason */
+        block->reason = (uint8_t)reason;
     block->flags &= (uint8_t)~IPC_BLOCK_LEASE;
     block->slot_gen = to.slot_gen;
     block->conn = to.conn;
