@@ -124,6 +124,9 @@ static int fill_memory(struct hr_layer *layer, size_t size)
 static void used_up_memory_refuses_all_but_control_messages(void **state)
 {
     struct layer_case *c = *state;
+    struct hr_geometry geometry = hr_geometry_default;
+    geometry.max_bytes = 0; /* it is no larger than it was made */
+    c->geometry = &geometry;
     struct hr_layer *sender = case_open(c, HR_ROLE_SERVER);
     struct hr_layer *worker = case_open(c, HR_ROLE_WORKER);
     const struct hr_channel_policy row = {
