@@ -35,6 +35,17 @@ def wait_until(condition, what, patience=PATIENCE):
         time.sleep(0.02)
 
 
+def request(s, method, path):
+    """The answer of a site to one request, all of it."""
+    with socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE) as sock:
+        head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        sock.sendall(head.encode())
+        got = b""
+        while piece := sock.recv(65536):
+            got += piece
+        return got.decode("latin-1")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

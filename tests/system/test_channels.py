@@ -9,7 +9,7 @@ import time
 
 from websockets.sync.client import connect
 
-from support.headrace import BUILD, PATIENCE, free_port, wait_until
+from support.headrace import BUILD, PATIENCE, free_port, request, wait_until
 from support.memory import MemoryWatch
 
 MIB = 1 << 20
@@ -18,16 +18,6 @@ JOBS = "[pool web]\nprocesses = 1\n[pool jobs]\nchannels = jobs.*\nprocesses = 1
 
 def open_ws(s, **options):
     return connect(f"ws://127.0.0.1:{s.port}/ws", compression=None, max_size=None, open_timeout=PATIENCE, **options)
-
-
-def request(s, method, path):
-    with socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE) as sock:
-        head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        sock.sendall(head.encode())
-        got = b""
-        while piece := sock.recv(65536):
-            got += piece
-        return got.decode("latin-1")
 
 
 def jobs_site(site, tmp_path, more=""):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from support.headrace import PATIENCE, wait_until
+from support.headrace import PATIENCE, request, wait_until
 from support.load import Load, Sockets, wait_for_death
 from support.memory import n_fds
 
@@ -18,17 +18,6 @@ SOON = 0.1  # seconds from a death to its 502
 
 def open_ws(s, path="/ws"):
     return connect(f"ws://127.0.0.1:{s.port}{path}", compression=None, open_timeout=PATIENCE)
-
-
-def request(s, method, path):
-    """The answer to one request, all of it."""
-    with socket.create_connection(("127.0.0.1", s.port), timeout=PATIENCE) as sock:
-        head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        sock.sendall(head.encode())
-        got = b""
-        while piece := sock.recv(65536):
-            got += piece
-        return got.decode("latin-1")
 
 
 def kill_and_wait(pid):
